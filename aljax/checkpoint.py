@@ -1,0 +1,169 @@
+"""Saving a run, restoring it, falling back to an older save, and being preempted."""
+
+import os
+import signal
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+
+from aljax.training import TrainState
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class Preempted(Exception):
+    """The machine is wanted back; the state is saved, the same command goes on."""
+
+
+class Preemption:
+    """Remembers that a signal asked this process to stop.
+
+    Work is done in calls of bounded length; between two of them the loop asks
+    `requested`, saves and leaves. A second Ctrl-C stops at once.
+    """
+
+    def __init__(self):
+        self.requested = False
+
+    def install(self) -> None:
+        """Listens to SIGTERM, SIGINT, SIGUSR1 and SIGUSR2."""
+        for number in SIGNALS:
+            signal.signal(number, self._receive)
+
+    def _receive(self, number, frame) -> None:
+        if self.requested and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.requested = True
+        logging.info("%s: saving and stopping.", signal.Signals(number).name)
+
+
+@dataclass
+class Progress:
+    """How far a run is, and what its current cycle has cost so far."""
+
+    cycle: int  # counts from 1; the last one begun
+    train_seconds: float = 0.0
+    query_seconds: float = 0.0
+    compile_seconds: float = 0.0
+    score_images_per_second: float | None = None
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a checkpoint holds."""
+
+    state: TrainState  # of host arrays
+    labelled: np.ndarray  # [L] int64, in the order bought
+    progress: Progress
+
+
+def _named_arrays(state: TrainState) -> dict[str, np.ndarray]:
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf)
+        for path, leaf in leaves
+    }
+
+
+def _digest(arrays: dict[str, np.ndarray]) -> int:
+    crc = 0
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        header = f"{name} {array.dtype} {array.shape}".encode()
+        crc = zlib.crc32(array.reshape(-1).view(np.uint8), zlib.crc32(header, crc))
+    return crc
+
+
+class Checkpoints:
+    """The checkpoints of one run: numbered saves, of which the latest two are kept.
+
+    A save is written aside and renamed, by a thread, from a copy on the host; a digest
+    of every array is kept with it and compared on the way back.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder.absolute()
+        self._open()
+
+    def _open(self) -> None:
+        options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
+        self._manager = ocp.CheckpointManager(self._folder, options=options)
+        self._tick = max(self._manager.all_steps(), default=0)
+
+    def save(self, state: TrainState, labelled: np.ndarray, progress: Progress) -> None:
+        """Saves after the one before; returns once the state is copied."""
+        arrays = _named_arrays(jax.device_get(state)) | {"labelled": labelled}
+        meta = asdict(progress) | {"digest": _digest(arrays)}
+        self._tick += 1
+        self._manager.save(
+            self._tick,
+            args=ocp.args.Composite(
+                arrays=ocp.args.StandardSave(arrays), meta=ocp.args.JsonSave(meta)
+            ),
+        )
+
+    def restore(self, like: TrainState) -> Saved | None:
+        """Reads the newest good checkpoint; says which ones it had to pass over.
+
+        Args:
+            like: a state of the same structure, shapes and dtypes (arrays or shapes).
+
+        Returns:
+            None where there is no good one.
+        """
+        for tick in sorted(self._manager.all_steps(), reverse=True):
+            try:
+                return self._read(tick, like)
+            # What a damaged file raises is up to three libraries below; whatever it
+            # is, this save cannot be used and the one before it may.
+            except Exception as error:  # noqa: BLE001
+                reason = (str(error).splitlines() or [""])[0][:200]
+                logging.warning(
+                    "checkpoint %s is damaged (%s: %s); falling back to the one before",
+                    *(self._folder / str(tick), type(error).__name__, reason),
+                )
+        return None
+
+    def _read(self, tick: int, like: TrainState) -> Saved:
+        read = self._manager.restore(
+            tick,
+            args=ocp.args.Composite(
+                arrays=ocp.args.StandardRestore(), meta=ocp.args.JsonRestore()
+            ),
+        )
+        arrays = {name: np.asarray(value) for name, value in read.arrays.items()}
+        meta = dict(read.meta)
+        if _digest(arrays) != meta.pop("digest"):
+            raise ValueError("its content does not match its digest")
+        labelled = arrays.pop("labelled")
+        leaves, structure = jax.tree_util.tree_flatten_with_path(like)
+        names = [
+            jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves
+        ]
+        for name, (_, leaf) in zip(names, leaves, strict=True):
+            if arrays[name].shape != leaf.shape or arrays[name].dtype != leaf.dtype:
+                raise ValueError(f"{name} is not of the shape {leaf.shape}")
+        state = jax.tree_util.tree_unflatten(structure, [arrays[n] for n in names])
+        return Saved(state, labelled, Progress(**meta))
+
+    def close(self) -> None:
+        """Waits until the last save is on disk."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+    def keep_last(self) -> None:
+        """Deletes all saves but the newest, once the run is finished."""
+        self._manager.wait_until_finished()
+        for tick in sorted(self._manager.all_steps())[:-1]:
+            self._manager.delete(tick)
+
+
+def quiet() -> None:
+    """Keeps the checkpoint library's own log lines off the terminal."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.set_verbosity(logging.WARNING)

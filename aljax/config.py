@@ -1,0 +1,220 @@
+"""What an experiment is: typed fields and their validation."""
+
+import copy
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any
+
+from aljax.data import DATASETS
+from aljax.lookup import lookup
+from aljax.models import MODELS
+from aljax.optimizers import OPTIMIZERS
+from aljax.strategies import STRATEGIES
+
+PRECISIONS = {"float32": "float32", "bfloat16": "bfloat16"}
+INITIAL_QUERIES = ("random", "strategy")
+RESETS = ("cycle", "trial", "never")
+
+
+@dataclass
+class Data:
+    """Where the images come from."""
+
+    name: str = "fashion_mnist_mini"
+    path: str | None = None  # image_folder: a directory or a zip
+    image_size: int | None = None  # image_folder: resize and centre-crop to this
+
+
+@dataclass
+class Augmentation:
+    """What training does to each image, every time it is seen."""
+
+    crop_padding: int = 4  # black pixels around the image before the random crop
+    flip: bool = True  # mirror left and right with probability 1/2
+
+
+@dataclass
+class Schedule:
+    """When the learning rate falls."""
+
+    milestones: tuple[int, ...] = (160,)  # epochs after which it does
+    factor: float = 0.1  # what it is multiplied by
+
+
+@dataclass
+class LossPrediction:
+    """How the loss prediction module is trained (Yoo & Kweon, CVPR 2019)."""
+
+    train: str = "always"  # or "needed": only if the strategy reads its predictions
+    weight: float = 1.0  # λ, of the ranking loss in the joint loss
+    margin: float = 1.0  # ξ, in units of the loss
+    detach_epoch: int = 120  # epochs after which it no longer moves the network
+
+
+LOSS_PREDICTION_TRAIN = ("always", "needed")
+
+
+@dataclass
+class Config:
+    """An active-learning experiment. Counts are images unless they say otherwise."""
+
+    model: str = "resnet18"
+    width: int = 64  # channels of the first stage
+    optimizer: str = "sgd"
+    strategy: str = "learning_loss"
+    epochs: int = 200  # per cycle
+    batch_size: int = 128
+    precision: str = "float32"  # of the arithmetic: float32 or bfloat16
+    trials: int = 5
+    cycles: int = 10
+    initial: int = 1000  # labels of cycle 1
+    budget: int = 1000  # labels bought before each later cycle
+    initial_query: str = "random"  # or "strategy": scored by an untrained network
+    pool_subset: int | None = (
+        10_000  # unlabelled images drawn to choose from; none: all
+    )
+    reset: str = "cycle"  # what each cycle starts from: cycle, trial or never
+    seed: int = 0
+    data: Data = field(default_factory=Data)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    schedule: Schedule = field(default_factory=Schedule)
+    loss_prediction: LossPrediction = field(default_factory=LossPrediction)
+    # Settings of every optimizer; `optimizer` picks one.
+    optimizers: dict[str, Any] = field(
+        default_factory=lambda: {name: make() for name, make in OPTIMIZERS.items()}
+    )
+    sync_batch_norm: bool = True  # batch statistics over all devices, or each its own
+    score_batch_size: int = 512
+    checkpoint_seconds: float = 60.0  # time between saves inside a cycle
+    # field -> values: the grid, for example {"strategy": ("random", "entropy")}.
+    sweep: dict[str, Any] = field(default_factory=dict)
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Lists every field by its dotted name, as it is set on the command line."""
+    if dataclasses.is_dataclass(config):
+        items = [(f.name, getattr(config, f.name)) for f in dataclasses.fields(config)]
+    else:
+        items = list(config.items())
+    flat = {}
+    for name, value in items:
+        nested = dataclasses.is_dataclass(value) or isinstance(value, dict)
+        if nested and name != "sweep":
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def replace(config: Config, name: str, value: Any) -> Config:
+    """Copies `config` with the field of that dotted name set to `value`."""
+    new = copy.deepcopy(config)
+    holder: Any = new
+    *parents, last = name.split(".")
+    for parent in parents:
+        holder = getattr(holder, parent)
+    setattr(holder, last, value)
+    return new
+
+
+def validate(config: Config) -> None:
+    """Checks every field of one member of a grid, without touching any data.
+
+    Raises:
+        ValueError: names the field, the value, what is allowed and what to do.
+    """
+    _check_types(config, "config")
+    _check_names(config)
+    _check_counts(config)
+
+
+def _check_names(config: Config) -> None:
+    lookup(MODELS, "config.model", config.model)
+    lookup(OPTIMIZERS, "config.optimizer", config.optimizer)
+    lookup(STRATEGIES, "config.strategy", config.strategy)
+    lookup(DATASETS, "config.data.name", config.data.name)
+    lookup(PRECISIONS, "config.precision", config.precision)
+    lookup(dict.fromkeys(INITIAL_QUERIES), "config.initial_query", config.initial_query)
+    lookup(dict.fromkeys(RESETS), "config.reset", config.reset)
+    lookup(
+        dict.fromkeys(LOSS_PREDICTION_TRAIN),
+        "config.loss_prediction.train",
+        config.loss_prediction.train,
+    )
+
+
+def _check_counts(config: Config) -> None:
+    positive = ["width", "epochs", "batch_size", "trials", "cycles", "initial"]
+    positive += ["budget", "score_batch_size", "data.image_size", "pool_subset"]
+    flat = flatten(config)
+    for name, value in flat.items():
+        least = 1 if name in positive else 0
+        numbers = value if isinstance(value, list) else [value]
+        for number in numbers:
+            if isinstance(number, (int, float)) and not number >= least:
+                raise ValueError(
+                    f"config.{name}: {number} is too small; "
+                    f"it must be {'at least 1' if least else 'zero or more'}."
+                )
+    if config.pool_subset is not None and config.pool_subset < config.budget:
+        raise ValueError(
+            f"config.pool_subset: {config.pool_subset} images cannot fill a budget of "
+            f"{config.budget}; set it to at least config.budget, or to none for the "
+            "whole pool."
+        )
+
+
+def check_pool(config: Config, pool: int) -> None:
+    """Checks that a pool of `pool` images lasts for all cycles; else ValueError."""
+    wanted = config.initial + (config.cycles - 1) * config.budget
+    if wanted > pool:
+        raise ValueError(
+            f"config.cycles: {config.cycles} cycles buy {wanted} labels "
+            f"(initial {config.initial} + {config.cycles - 1} x budget "
+            f"{config.budget}), but the pool of {config.data.name} has {pool}; "
+            "lower cycles, budget or initial."
+        )
+
+
+def _check_types(holder: Any, prefix: str) -> None:
+    hints = typing.get_type_hints(type(holder))
+    for f in dataclasses.fields(holder):
+        name, value, hint = f"{prefix}.{f.name}", getattr(holder, f.name), hints[f.name]
+        if dataclasses.is_dataclass(hint):
+            if not isinstance(value, hint):
+                raise ValueError(f"{name}: {value!r} is not a {hint.__name__}.")
+            _check_types(value, name)
+        elif f.name == "optimizers":
+            for key, settings in value.items():
+                expected = lookup(OPTIMIZERS, name, key)
+                if not isinstance(settings, expected):
+                    raise ValueError(
+                        f"{name}.{key}: {settings!r} is not a {expected.__name__}."
+                    )
+                _check_types(settings, f"{name}.{key}")
+        elif not _fits(value, hint):
+            shown = getattr(hint, "__name__", None) or str(hint)
+            if typing.get_origin(hint) in (types.UnionType, tuple):
+                shown = str(hint)
+            raise ValueError(
+                f"{name}: {value!r} is of the wrong type; it must be {shown}."
+            )
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if isinstance(hint, types.UnionType):
+        return any(_fits(value, arm) for arm in typing.get_args(hint))
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        return isinstance(value, (tuple, list)) and all(
+            _fits(item, typing.get_args(hint)[0]) for item in value
+        )
+    if origin is not None:
+        return isinstance(value, origin)
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)

@@ -1,0 +1,178 @@
+"""The experiment: runs of trials of cycles, each resumed where it stopped."""
+
+from pathlib import Path
+
+import jax
+
+from aljax import cycle as cycles
+from aljax.checkpoint import Checkpoints, Preemption, Saved
+from aljax.config import Config, check_pool
+from aljax.console import Console
+from aljax.cycle import Diverged, Trial
+from aljax.data import load, pool_size
+from aljax.grid import Run
+from aljax.keys import key_for
+from aljax.learner import TrainState
+from aljax.parallel import make_mesh
+from aljax.pool import Pool
+from aljax.results import (
+    RunFolder,
+    check_run,
+    write_experiment,
+    write_results,
+)
+from aljax.session import Session
+from aljax.timing import CompileClock
+
+
+def open_trial(
+    session: Session, run: Run, folder: RunFolder, inherited: TrainState | None
+) -> Trial:
+    """Takes up a run where its newest good checkpoint left it, or at its beginning.
+
+    Args:
+        session: what the process shares.
+        run: which run.
+        folder: its folder, created.
+        inherited: the weights that the trial before left, for `reset=never`.
+    """
+    programs = session.programs(run.config)
+    checkpoints = Checkpoints(folder.checkpoints)
+    key = key_for(run.config.seed, run.trial, 1, "weights")
+    saved = checkpoints.restore(jax.eval_shape(programs.init, key))
+    pool = Pool(session.pool_size)
+    trial = Trial(session, run, folder, checkpoints, programs, pool)
+    if saved is not None:
+        _check_rows(folder, saved)
+        trial.pool = Pool(session.pool_size, saved.labelled)
+        trial.progress = saved.progress
+        trial.put(saved.state)
+        return trial
+    state = programs.init(key)
+    if inherited is not None:
+        trial.put(inherited)
+        state = programs.restart(trial.state)
+    trial.put(state)
+    return trial
+
+
+def _check_rows(folder: RunFolder, saved: Saved) -> None:
+    written = len(folder.rows())
+    if written < saved.progress.cycle - 1:
+        raise ValueError(
+            f"{folder.path}: cycles.jsonl has {written} cycles, but the checkpoint is "
+            f"in cycle {saved.progress.cycle}; put the missing rows back, or delete "
+            "this folder to begin the run again."
+        )
+
+
+def record(trial: Trial) -> None:
+    """Evaluates and writes the row of the current cycle, unless it is written."""
+    rows, cycle = trial.folder.rows(), trial.progress.cycle
+    if len(rows) < cycle:
+        row = cycles.evaluate(trial)
+        trial.folder.append(row)
+        trial.session.console.cycle(row, trial.config.trials, trial.config.cycles)
+    elif rows[cycle - 1]["queried"] != trial.queried.tolist():
+        raise ValueError(
+            f"{trial.folder.path}: cycle {cycle} now buys other images than the row "
+            "in cycles.jsonl says; was it begun on another kind of machine? Delete "
+            "this folder to begin the run again."
+        )
+
+
+def run_trial(
+    session: Session, run: Run, workdir: Path, inherited: TrainState | None = None
+) -> TrainState:
+    """Carries one run to its end; returns its last state."""
+    folder = RunFolder(workdir, run)
+    folder.create(run, session.dataset.fingerprint)
+    trial = open_trial(session, run, folder, inherited)
+    try:
+        session.console.skip(cycles.images_done(trial))
+        if trial.progress.cycle:
+            cycles.train(trial)
+            record(trial)
+        for cycle in range(trial.progress.cycle + 1, run.config.cycles + 1):
+            cycles.buy(trial, cycle)
+            cycles.begin(trial, cycle)
+            trial.save()
+            cycles.train(trial)
+            record(trial)
+        trial.checkpoints.keep_last()
+    finally:
+        trial.checkpoints.close()
+    return trial.state
+
+
+def run_group(session: Session, group: list[Run], workdir: Path) -> None:
+    """Runs trials that need each other, in order; finished ones are skipped."""
+    state = None
+    for run in group:
+        folder = RunFolder(workdir, run)
+        finished = len(folder.rows()) == run.config.cycles
+        if finished and not run.leaky:
+            session.console.skip(run.training_images)
+            continue
+        state = run_trial(session, run, workdir, state if run.leaky else None)
+        if not finished:
+            session.console.table(run.folder, folder.rows())
+
+
+def check_pools(groups: list[list[Run]], data_dir: str | None) -> None:
+    """Checks that the pool of every run is there and large enough, reading no image."""
+    sizes: dict[str, int] = {}
+    for group in groups:
+        data = group[0].config.data
+        key = str(data)
+        if key not in sizes:
+            sizes[key] = pool_size(data.name, data.path, data.image_size, data_dir)
+        check_pool(group[0].config, sizes[key])
+
+
+def run_experiment(
+    groups: list[list[Run]],
+    workdir: Path,
+    config: Config,
+    data_dir: str | None,
+    preemption: Preemption,
+) -> list[str]:
+    """Carries out groups of runs, one after the other.
+
+    Args:
+        groups: from `grid.expand`, validated.
+        workdir: checked with `results.check_workdir`.
+        config: what the groups were expanded from.
+        data_dir: where tensorflow-datasets keeps prepared datasets; None: its default.
+        preemption: asked between two pieces of work.
+
+    Returns:
+        Why runs failed; empty if all are done.
+
+    Raises:
+        Preempted: the state is saved, the same call goes on.
+        ValueError: the images or the workdir are not what the configuration says.
+    """
+    clock, mesh, failures = CompileClock(), make_mesh(), []
+    runs = [run for group in groups for run in group]
+    sessions: dict[str, Session] = {}
+    with Console(sum(run.training_images for run in runs)) as console:
+        for group in groups:
+            data = group[0].config.data
+            if str(data) not in sessions:
+                sessions.clear()  # one pool on the devices at a time
+                dataset = load(data.name, data.path, data.image_size, data_dir)
+                sessions[str(data)] = Session(dataset, mesh, clock, console, preemption)
+            session = sessions[str(data)]
+            for run in group:
+                folder = workdir / run.folder
+                check_run(folder, run, session.dataset.fingerprint)
+            write_experiment(workdir, config)
+            try:
+                run_group(session, group, workdir)
+            except Diverged as error:
+                failures.append(str(error))
+                console.say(f"stopped: {error}")
+            write_results(workdir, runs)
+        console.paths([workdir / "results.json", *(workdir / r.folder for r in runs)])
+    return failures

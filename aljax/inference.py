@@ -1,0 +1,73 @@
+"""One pass of a network over many images in large device batches."""
+
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from aljax import augment
+from aljax.learner import Learner, TrainState
+from aljax.parallel import EVERYWHERE, SPLIT, spmd
+
+
+def make_predict(learner: Learner, mesh: Mesh) -> Callable:
+    """Compiles the program that reads one batch of images.
+
+    Returns:
+        predict(variables, loss_params, images, indices) -> dict: logits `[B, K]`,
+        embedding `[B, D]` and, with a module, predicted_loss `[B]` of
+        `images[indices]`, without augmentation, by running statistics. `images` uint8
+        `[N, H, W, C]` lies on the devices.
+    """
+
+    def predict(variables, loss_params, images, indices):
+        x = augment.normalise(images[indices], learner.mean, learner.std)
+        features = learner.network.apply(variables, x)
+        outputs = {"logits": features.logits, "embedding": features.embedding}
+        if learner.module is not None:
+            outputs["predicted_loss"] = learner.module.apply(
+                {"params": loss_params}, features.stages
+            )
+        return outputs
+
+    in_specs = (EVERYWHERE, EVERYWHERE, EVERYWHERE, SPLIT)
+    return spmd(predict, mesh, in_specs, SPLIT)
+
+
+def _batches(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    for start in range(0, len(indices), size):
+        part = indices[start : start + size].astype(np.int32)
+        yield np.pad(part, (0, size - len(part)), mode="edge")
+
+
+def predict_all(
+    predict: Callable,
+    state: TrainState,
+    images: jax.Array,
+    indices: np.ndarray,
+    batch_size: int,
+    needs: frozenset[str],
+    on_batch: Callable[[], None] = lambda: None,
+) -> dict[str, np.ndarray]:
+    """Reads any number of images with one compiled program.
+
+    Args:
+        predict: from `make_predict`.
+        state: holds the weights.
+        images: uint8 `[N, H, W, C]` on the devices.
+        indices: `[M]` images to read, in the order of the results.
+        batch_size: images per call; the last call is padded and the padding dropped.
+        needs: which outputs to bring to the host.
+        on_batch: called after each batch; may raise to stop.
+
+    Returns:
+        The needed outputs, M rows each.
+    """
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in sorted(needs)}
+    for batch in _batches(indices, batch_size):
+        outputs = predict(state.variables, state.loss_params, images, batch)
+        for name in parts:
+            parts[name].append(np.asarray(outputs[name]))
+        on_batch()
+    return {name: np.concatenate(part)[: len(indices)] for name, part in parts.items()}

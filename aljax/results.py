@@ -1,0 +1,187 @@
+"""The run folder: what an experiment leaves on disk, written and read.
+
+WORKDIR/config.json                                     the experiment
+WORKDIR/results.json                                    curves of every run
+WORKDIR/<model>/<optimizer>/<strategy>/trial_<t>/       one run:
+    config.json  cycles.jsonl  checkpoints/
+"""
+
+import json
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from aljax.config import Config, flatten
+from aljax.grid import Run, differences
+from aljax.parallel import processor
+
+PACKAGES = ("aljax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+ROW_FIELDS = (
+    *("trial", "cycle", "labeled", "test_accuracy", "test_loss", "f1_macro"),
+    *("class_accuracy", "confusion", "label_efficiency", "loss_ranking_accuracy"),
+    *("train_seconds", "evaluate_seconds", "query_seconds", "compile_seconds"),
+    *("train_images_per_second", "score_images_per_second", "peak_device_bytes"),
+    *("peak_host_bytes", "queried", "leaky"),
+)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a whole file or none of it."""
+    part = path.with_name(path.name + f".{os.getpid()}.part")
+    part.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(part, path)
+
+
+def read_json(path: Path) -> Any | None:
+    """Reads a file, or returns None where there is none."""
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def environment() -> dict[str, Any]:
+    """Versions, commit and device: what a number needs beside it to be believed."""
+    device = jax.devices()[0]
+    return {
+        "versions": {name: metadata.version(name) for name in PACKAGES}
+        | {"python": platform.python_version()},
+        "commit": commit(),
+        "device": f"{jax.device_count()} x {device.device_kind}"
+        + (f" ({processor()})" if device.platform == "cpu" else ""),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def commit() -> str | None:
+    """The commit of the checkout that runs, with "-dirty" if it was changed."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()
+
+
+def check_workdir(workdir: Path, config: Config) -> None:
+    """Refuses a folder that cannot be written or that holds another experiment.
+
+    Raises:
+        ValueError: says which fields differ, or what is in the way.
+    """
+    ancestor = workdir
+    while not ancestor.exists() and ancestor != ancestor.parent:
+        ancestor = ancestor.parent
+    if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):
+        raise ValueError(
+            f"--workdir={workdir}: {ancestor} is not a folder that can be written; "
+            "choose another --workdir."
+        )
+    known = read_json(workdir / "config.json")
+    if known is None:
+        return
+    found = differences(known["config"], flatten(config))
+    if found:
+        raise ValueError(
+            f"--workdir={workdir} holds another experiment: {'; '.join(found)}. "
+            "Choose another --workdir, or set these fields as they are there."
+        )
+
+
+def check_run(folder: Path, run: Run, fingerprint: str) -> None:
+    """Refuses to continue a run on other images or another configuration."""
+    known = read_json(folder / "config.json")
+    if known is None:
+        return
+    found = differences(known["config"], flatten(run.config))
+    if known["data_fingerprint"] != fingerprint:
+        found.append(f"images ({known['data_fingerprint'][:12]}… there, others here)")
+    if found:
+        raise ValueError(
+            f"{folder} holds another run: {'; '.join(found)}. "
+            "Choose another --workdir, or set these fields as they are there."
+        )
+
+
+def write_experiment(workdir: Path, config: Config) -> None:
+    """Makes the folder and its `config.json`; a grid that has grown is written anew."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    known = read_json(workdir / "config.json")
+    content = {"config": flatten(config)} | environment()
+    if known is None or len(str(known["config"]["sweep"])) < len(str(config.sweep)):
+        write_json(workdir / "config.json", content)
+
+
+class RunFolder:
+    """One run on disk."""
+
+    def __init__(self, workdir: Path, run: Run):
+        self.path = workdir / run.folder
+        self._rows = self.path / "cycles.jsonl"
+
+    def create(self, run: Run, fingerprint: str) -> None:
+        """Makes the folder, and mends a row that a crash cut in two."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not (self.path / "config.json").exists():
+            content = {
+                "config": flatten(run.config),
+                "trial": run.trial,
+                "leaky": run.leaky,
+                "data_fingerprint": fingerprint,
+            }
+            write_json(self.path / "config.json", content | environment())
+        if self._rows.exists():
+            whole = self._rows.read_bytes().rfind(b"\n") + 1
+            os.truncate(self._rows, whole)
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The finished cycles, in order; a line without its end is not one."""
+        if not self._rows.exists():
+            return []
+        lines = self._rows.read_text().split("\n")[:-1]
+        return [json.loads(line) for line in lines]
+
+    def append(self, row: dict[str, Any]) -> None:
+        """Adds a finished cycle, once, whole."""
+        assert row.keys() == set(ROW_FIELDS), row.keys() ^ set(ROW_FIELDS)
+        row = {name: row[name] for name in ROW_FIELDS}
+        with self._rows.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def write_results(workdir: Path, runs: list[Run]) -> None:
+    """Collects the curves of all runs into `results.json`, as far as they are.
+
+    Fields that are swept but name no folder of the usual three put each member of the
+    grid, and a `results.json` of its own, into a folder such as `width=16`.
+    """
+    tables: dict[Path, dict] = {}
+    for run in runs:
+        rows = RunFolder(workdir, run).rows()
+        if not rows:
+            continue
+        config = run.config
+        base = (workdir / run.folder).parents[3]
+        table = tables.setdefault(base, {"strategies": {}})["strategies"]
+        table = table.setdefault(config.strategy, {}).setdefault(config.optimizer, {})
+        entry = table.setdefault(
+            config.model,
+            {"label": run.label, "labeled_sizes": [], "accuracies": []},
+        )
+        entry["labeled_sizes"].append([row["labeled"] for row in rows])
+        entry["accuracies"].append([round(100 * row["test_accuracy"], 6) for row in rows])
+    for base, table in tables.items():
+        write_json(base / "results.json", table)

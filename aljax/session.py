@@ -1,0 +1,84 @@
+"""What all runs of one process share: images on the devices, programs, clocks."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from aljax import timing
+from aljax.checkpoint import Preempted, Preemption
+from aljax.config import Config, flatten
+from aljax.console import Console
+from aljax.data import Dataset
+from aljax.inference import make_predict
+from aljax.learner import init, make_learner, restart
+from aljax.parallel import replicate
+from aljax.strategies import STRATEGIES
+from aljax.training import make_train
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The compiled programs of one learner."""
+
+    init: Callable
+    restart: Callable
+    train: Callable
+    predict: Callable
+
+
+class Session:
+    """Datasets, programs and clocks of one process.
+
+    Pool and test images lie in one array, the pool first, so that one program reads
+    both.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        mesh: Mesh,
+        clock: timing.CompileClock,
+        console: Console,
+        preemption: Preemption,
+    ):
+        self.dataset, self.mesh, self.clock = dataset, mesh, clock
+        self.console, self.preemption = console, preemption
+        images = np.concatenate([dataset.train_images, dataset.test_images])
+        self.images = replicate(images, mesh)
+        labels = np.concatenate([dataset.train_labels, dataset.test_labels])
+        self.labels = replicate(labels, mesh)
+        self._programs: dict[str, Programs] = {}
+
+    @property
+    def pool_size(self) -> int:
+        return len(self.dataset.train_labels)
+
+    @property
+    def test_indices(self) -> np.ndarray:
+        return self.pool_size + np.arange(len(self.dataset.test_labels))
+
+    def programs(self, config: Config) -> Programs:
+        """The programs of a configuration; runs that differ only in data share them."""
+        needed = "predicted_loss" in STRATEGIES[config.strategy].needs
+        with_module = needed or config.loss_prediction.train == "always"
+        learner = make_learner(config, self.dataset, with_module)
+        fields = flatten(config)
+        for name in ("strategy", "seed", "trials", "reset", "initial_query", "epochs"):
+            del fields[name]
+        key = json.dumps([fields, with_module], default=str)
+        if key not in self._programs:
+            self._programs[key] = Programs(
+                jax.jit(lambda k: init(learner, k)),
+                jax.jit(lambda state: restart(learner, state)),
+                make_train(learner, self.mesh),
+                make_predict(learner, self.mesh),
+            )
+        return self._programs[key]
+
+    def check_preemption(self) -> None:
+        if self.preemption.requested:
+            raise Preempted

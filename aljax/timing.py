@@ -1,0 +1,53 @@
+"""Clocks: what compiling took, apart from the work itself, and what memory was used."""
+
+import resource
+import time
+
+import jax
+
+_COMPILE_EVENTS = (
+    "/jax/core/compile/jaxpr_to_mlir_module_duration",
+    "/jax/core/compile/backend_compile_duration",
+)
+
+
+class CompileClock:
+    """Adds up the seconds that this process has spent compiling, and the programs."""
+
+    def __init__(self):
+        self.seconds = 0.0
+        self.programs = 0
+        jax.monitoring.register_event_duration_secs_listener(self._listen)
+
+    def _listen(self, event: str, seconds: float, **kwargs) -> None:
+        if event in _COMPILE_EVENTS:
+            self.seconds += seconds
+            self.programs += event == _COMPILE_EVENTS[-1]
+
+
+class Stopwatch:
+    """Wall seconds of a `with` block: `compiling`, and the other `seconds`."""
+
+    def __init__(self, clock: CompileClock):
+        self._clock = clock
+
+    def __enter__(self):
+        self._start = time.monotonic()
+        self._compiled = self._clock.seconds
+        return self
+
+    def __exit__(self, *error):
+        self.compiling = self._clock.seconds - self._compiled
+        self.seconds = max(time.monotonic() - self._start - self.compiling, 0.0)
+
+
+def peak_device_bytes() -> int | None:
+    """Most memory in use on any device so far; None where the backend does not say."""
+    stats = [device.memory_stats() for device in jax.local_devices()]
+    peaks = [s["peak_bytes_in_use"] for s in stats if s and "peak_bytes_in_use" in s]
+    return max(peaks, default=None)
+
+
+def peak_host_bytes() -> int:
+    """Peak resident set of this process; Linux counts it in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,216 @@
+"""Training: the joint loss, one step, and one compiled program for every cycle.
+
+The program runs any span of steps of a cycle, whatever the number of labels: the
+labelled set is a padded index array and a count, and the span is data. It stops and
+starts at any step with the same bits, so work may be cut into calls of any length.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jax.sharding import Mesh
+
+from aljax import augment
+from aljax.learner import Learner, TrainState
+from aljax.models import ranking_loss
+from aljax.optimizers import step_decay
+from aljax.parallel import AXIS, EVERYWHERE, spmd
+
+
+class Progress(NamedTuple):
+    """What a call of the training program reports of its steps; scalars."""
+
+    loss: jax.Array  # mean cross-entropy over the images seen
+    accuracy: jax.Array  # on the augmented images, before each update
+    bad_step: jax.Array  # first step with a loss that is not finite, or -1
+
+
+class Labels(NamedTuple):
+    """The labelled set, padded so that its growth changes no shape."""
+
+    indices: jax.Array  # [capacity] int32
+    count: jax.Array  # int32, how many are real
+
+
+def joint_loss(
+    learner: Learner,
+    trained: tuple[Any, Any],
+    batch_stats: Any,
+    images: jax.Array,
+    labels: jax.Array,
+    mask: jax.Array,
+    count: jax.Array,
+    detach: jax.Array,
+):
+    """This device's share of mean cross-entropy + λ · ranking loss.
+
+    The shares of all devices sum to the loss of the whole batch, which has `count` real
+    rows, first in order of device; images are paired across devices.
+
+    Args:
+        learner: the network, the module, λ and ξ.
+        trained: parameters of the network and of the module (or None).
+        batch_stats: running statistics before this batch.
+        images: `[B, H, W, C]` normalised.
+        labels: `[B]`.
+        mask: `[B]`, 1 for a real row.
+        count: real rows on all devices.
+        detach: whether the module's gradient stops short of the network.
+
+    Returns:
+        The share, and (new statistics, cross-entropies `[B]`, logits `[B, K]`).
+    """
+    params, loss_params = trained
+    recipe = learner.config.loss_prediction
+    features, updated = learner.network.apply(
+        {"params": params, "batch_stats": batch_stats},
+        images,
+        mask,
+        train=True,
+        mutable=["batch_stats"],
+    )
+    losses = optax.softmax_cross_entropy_with_integer_labels(features.logits, labels)
+    share = (losses * mask).sum() / count
+    if learner.module is not None:
+        predicted = learner.module.apply(
+            {"params": loss_params}, features.stages, detach
+        )
+        everyone = (lax.all_gather(x, AXIS, tiled=True) for x in (predicted, losses))
+        ranking = ranking_loss(*everyone, count, recipe.margin)
+        share += recipe.weight * ranking / lax.axis_size(AXIS)
+    return share, (updated["batch_stats"], losses, features.logits)
+
+
+def _descend(learner, grads, opt_state, params, rate):
+    direction, opt_state = learner.optimizer.update(grads, opt_state, params)
+    return jax.tree.map(lambda p, d: p - rate * d, params, direction), opt_state
+
+
+def update(
+    learner: Learner,
+    state: TrainState,
+    images: jax.Array,
+    labels: jax.Array,
+    mask: jax.Array,
+    epoch: jax.Array,
+) -> tuple[TrainState, tuple[jax.Array, jax.Array]]:
+    """One step on this device's rows of a batch.
+
+    Args:
+        learner: the recipe.
+        state: the same on every device.
+        images: `[B, H, W, C]` normalised; rows of the padding may hold anything.
+        labels: `[B]` int32.
+        mask: `[B]` float32, 1 for a real row; real rows come first over all devices.
+        epoch: epochs finished.
+
+    Returns:
+        The new state, and (Σ cross-entropy, Σ right answers) over all devices.
+    """
+    config = learner.config
+    count = lax.psum(mask.sum(), AXIS).astype(jnp.int32)
+    detach = epoch >= config.loss_prediction.detach_epoch
+
+    def share(trained):
+        return joint_loss(
+            learner, trained, state.batch_stats, images, labels, mask, count, detach
+        )
+
+    trained = (state.params, state.loss_params)
+    grads, (batch_stats, losses, logits) = jax.grad(share, has_aux=True)(trained)
+    right = (logits.argmax(-1) == labels) * mask
+    grads, *sums = lax.psum((grads, (losses * mask).sum(), right.sum()), AXIS)
+    if not config.sync_batch_norm:
+        batch_stats = lax.pmean(batch_stats, AXIS)
+    schedule = config.schedule
+    rate = learner.learning_rate * step_decay(
+        epoch, tuple(schedule.milestones), schedule.factor
+    )
+    params, opt_state = _descend(learner, grads[0], state.opt_state, state.params, rate)
+    loss_params, loss_opt_state = state.loss_params, state.loss_opt_state
+    if learner.module is not None:
+        loss_params, loss_opt_state = _descend(
+            learner, grads[1], loss_opt_state, loss_params, rate
+        )
+    new = TrainState(
+        state.step + 1, params, batch_stats, opt_state, loss_params, loss_opt_state
+    )
+    return new, tuple(sums)
+
+
+def epoch_order(key: jax.Array, labels: Labels) -> jax.Array:
+    """Shuffles the labelled set: positions `[capacity]`, the real ones first."""
+    positions = jnp.arange(labels.indices.shape[0])
+    drawn = jax.random.uniform(key, positions.shape)
+    return jnp.argsort(jnp.where(positions < labels.count, drawn, 2.0))
+
+
+def _batch(learner, key, step, order, data_images, data_labels, labels):
+    """This device's rows of the batch at `step` of an epoch, augmented."""
+    size = learner.config.batch_size
+    recipe = learner.config.augmentation
+    draws = augment.draw(key, size, recipe.crop_padding, recipe.flip)
+    local = size // lax.axis_size(AXIS)
+    first = lax.axis_index(AXIS) * local
+    draws = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, first, local), draws)
+    rows = step * size + first + jnp.arange(local)
+    mask = (rows < labels.count).astype(jnp.float32)
+    chosen = labels.indices[order[jnp.minimum(rows, labels.count - 1)]]
+    images = augment.crop_and_flip(data_images[chosen], draws, recipe.crop_padding)
+    images = augment.normalise(images, learner.mean, learner.std)
+    return images, data_labels[chosen], mask
+
+
+def steps_per_epoch(count, batch_size: int):
+    """Batches that hold `count` images, the last one short."""
+    return (count + batch_size - 1) // batch_size
+
+
+def make_train(learner: Learner, mesh: Mesh) -> Callable:
+    """Compiles the training program of a learner.
+
+    Returns:
+        train(state, images, labels, labelled, key, last_step) -> (state, Progress):
+        runs the steps from `state.step` to before `last_step` of a cycle. `images`
+        uint8 `[N, H, W, C]` and `labels` `[N]` lie on the devices, `labelled` is a
+        Labels, `key` belongs to the cycle. `state` is donated.
+    """
+
+    def train(state, images, labels, labelled, key, last_step):
+        first_step = state.step
+        per_epoch = steps_per_epoch(labelled.count, learner.config.batch_size)
+
+        def run_epoch(epoch, carry):
+            epoch_key = jax.random.fold_in(key, epoch)
+            order = epoch_order(jax.random.fold_in(epoch_key, 0), labelled)
+
+            def run_step(step, carry):
+                state, sums, bad_step = carry
+                position = step - epoch * per_epoch
+                batch_key = jax.random.fold_in(epoch_key, 1 + position)
+                batch = _batch(
+                    learner, batch_key, position, order, images, labels, labelled
+                )
+                state, (loss, right) = update(learner, state, *batch, epoch)
+                seen = jnp.minimum(
+                    labelled.count - position * learner.config.batch_size,
+                    learner.config.batch_size,
+                )
+                bad = ~jnp.isfinite(loss) & (bad_step < 0)
+                sums = sums + jnp.stack([loss, right, seen.astype(jnp.float32)])
+                return state, sums, jnp.where(bad, step, bad_step)
+
+            start = jnp.maximum(epoch * per_epoch, first_step)
+            stop = jnp.minimum((epoch + 1) * per_epoch, last_step)
+            return lax.fori_loop(start, stop, run_step, carry)
+
+        carry = state, jnp.zeros(3), jnp.int32(-1)
+        epochs = first_step // per_epoch, (last_step + per_epoch - 1) // per_epoch
+        state, sums, bad_step = lax.fori_loop(*epochs, run_epoch, carry)
+        return state, Progress(sums[0] / sums[2], sums[1] / sums[2], bad_step)
+
+    return spmd(train, mesh, (EVERYWHERE,) * 6, (EVERYWHERE, EVERYWHERE), donate=(0,))
