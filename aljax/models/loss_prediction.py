@@ -21,9 +21,15 @@ class LossPrediction(nn.Module):
     features: int = 128
 
     @nn.compact
-    def __call__(self, stages: Sequence[jax.Array]) -> jax.Array:
-        """Maps stage outputs, each `[B, h, w, c]`, to predicted losses `[B]`."""
+    def __call__(
+        self, stages: Sequence[jax.Array], detach: jax.Array | bool = False
+    ) -> jax.Array:
+        """Maps stage outputs, each `[B, h, w, c]`, to predicted losses `[B]`.
+
+        Where `detach` is true, no gradient flows back into the stages.
+        """
         pooled = [s.astype(jnp.float32).mean((1, 2)) for s in stages]
+        pooled = [jnp.where(detach, jax.lax.stop_gradient(p), p) for p in pooled]
         hidden = [
             nn.relu(Linear(self.features, name=f"stage{i + 1}")(p))
             for i, p in enumerate(pooled)
