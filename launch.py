@@ -2,7 +2,10 @@
 
 import sys
 
-from aljax.command_line import main
+from aljax import environment
 
 if __name__ == "__main__":
+    environment.prepare()
+    from aljax.command_line import main
+
     sys.exit(main())

@@ -114,7 +114,8 @@ def replace(config: Config, name: str, value: Any) -> Config:
     holder: Any = new
     *parents, last = name.split(".")
     for parent in parents:
-        holder = getattr(holder, parent)
+        nested = isinstance(holder, dict)
+        holder = holder[parent] if nested else getattr(holder, parent)
     setattr(holder, last, value)
     return new
 

@@ -26,7 +26,8 @@ class Console:
         if not self._out.is_terminal:
             self._out.width = LOG_WIDTH
         self._total, self._done, self._skipped = total, 0, 0
-        self._start = self._last_line = time.monotonic()
+        self._seconds = 0.0
+        self._last_line = time.monotonic()
         self._bar = None
         if self._out.is_terminal:
             self._bar = Progress(
@@ -58,16 +59,18 @@ class Console:
         self._skipped += images
         self._show("", "")
 
-    def trained(self, images: int, where: str, detail: str) -> None:
+    def trained(self, images: int, seconds: float, where: str, detail: str) -> None:
         """Counts images just trained on.
 
         Args:
             images: how many.
+            seconds: how long it took, without compiling.
             where: trial, cycle and epoch.
             detail: loss and accuracy of these images.
         """
         self._done += images
-        rate = self._done / max(time.monotonic() - self._start, 1e-9)
+        self._seconds += seconds
+        rate = self._done / max(self._seconds, 1e-9)
         left = max(self._total - self._done - self._skipped, 0) / rate
         remaining = str(timedelta(seconds=round(left)))
         self._show(where, f"{detail} · {rate:,.0f} images/s · {remaining} left")

@@ -19,7 +19,7 @@ from aljax.pool import Pool
 from aljax.results import RunFolder
 from aljax.session import Programs, Session
 from aljax.strategies import STRATEGIES, Outputs, shuffled
-from aljax.training import Labels, steps_per_epoch
+from aljax.training import Labels, Report, steps_per_epoch
 
 CALL_SECONDS = 2.0  # of training that one call of the compiled program may take
 
@@ -121,10 +121,10 @@ def buy(trial: Trial, cycle: int) -> None:
 def begin(trial: Trial, cycle: int) -> None:
     """Sets the weights that `cycle` starts from."""
     with timing.Stopwatch(trial.session.clock) as watch:
-        if cycle > 1 and trial.config.reset == "cycle":
-            trial.put(trial.programs.init(trial.key(cycle, "weights")))
-        elif cycle > 1:
+        if trial.config.reset != "cycle":
             trial.put(trial.programs.restart(trial.state))
+        elif cycle > 1:
+            trial.put(trial.programs.init(trial.key(cycle, "weights")))
     trial.progress.compile_seconds += watch.compiling
 
 
@@ -155,7 +155,7 @@ def train(trial: Trial) -> None:
         trial.progress.compile_seconds += watch.compiling
         if report.bad_step >= 0:
             raise Diverged(_advice(trial, int(report.bad_step)))
-        _tell(trial, step, target, report)
+        _tell(trial, step, target, watch.seconds, report)
         per_step = watch.seconds / (target - step)
         steps = max(1, min(2 * (target - step), int(CALL_SECONDS / per_step)))
         step = target
@@ -191,7 +191,7 @@ def images_done(trial: Trial) -> int:
     return config.epochs * before + current
 
 
-def _tell(trial: Trial, first: int, last: int, report: Any) -> None:
+def _tell(trial: Trial, first: int, last: int, seconds: float, report: Report) -> None:
     config, count = trial.config, len(trial.pool)
     seen = _images(last, count, config.batch_size)
     epoch = min(seen // count + 1, config.epochs)
@@ -201,7 +201,7 @@ def _tell(trial: Trial, first: int, last: int, report: Any) -> None:
     )
     detail = f"loss {report.loss:.3f} · accuracy {report.accuracy:.1%}"
     seen -= _images(first, count, config.batch_size)
-    trial.session.console.trained(seen, where, detail)
+    trial.session.console.trained(seen, seconds, where, detail)
 
 
 def _advice(trial: Trial, step: int) -> str:

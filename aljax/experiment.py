@@ -48,11 +48,7 @@ def open_trial(
         trial.progress = saved.progress
         trial.put(saved.state)
         return trial
-    state = programs.init(key)
-    if inherited is not None:
-        trial.put(inherited)
-        state = programs.restart(trial.state)
-    trial.put(state)
+    trial.put(programs.init(key) if inherited is None else inherited)
     return trial
 
 

@@ -73,14 +73,15 @@ def make_learner(config: Config, dataset: Dataset, with_module: bool) -> Learner
 
 def init(learner: Learner, key: jax.Array) -> TrainState:
     """Draws fresh weights; the network's do not depend on the module's presence."""
-    image = jnp.zeros((1, *learner.image_shape))
+    image = jax.ShapeDtypeStruct((1, *learner.image_shape), jnp.float32)
     network_key, module_key = jax.random.split(key)
-    variables = learner.network.init(network_key, image)
+    # Lazily: shapes flow through the network, but no arithmetic to be compiled.
+    variables = learner.network.lazy_init(network_key, image)
     params = variables["params"]
     loss_params = loss_opt_state = None
     if learner.module is not None:
-        stages = learner.network.apply(variables, image).stages
-        loss_params = learner.module.init(module_key, stages)["params"]
+        stages = jax.eval_shape(learner.network.apply, variables, image).stages
+        loss_params = learner.module.lazy_init(module_key, stages)["params"]
         loss_opt_state = learner.optimizer.init(loss_params)
     return TrainState(
         jnp.zeros((), jnp.int32),

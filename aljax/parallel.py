@@ -4,6 +4,7 @@ Programs are written for one device and speak to the others through collectives 
 named axis; here they are mapped over a mesh.
 """
 
+import functools
 import hashlib
 import os
 import platform
@@ -46,7 +47,25 @@ def spmd(f: Callable, mesh: Mesh, in_specs, out_specs, donate=()) -> Callable:
     mapped = jax.shard_map(
         f, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
     )
-    return jax.jit(mapped, donate_argnums=donate)
+    return jax.jit(mapped, donate_argnums=donate, compiler_options=_cpu_options())
+
+
+@functools.cache
+def _cpu_options() -> dict[str, str] | None:
+    """Options for XLA's CPU compiler; None on other platforms or if it lacks them.
+
+    By default it hands convolutions to YNNPACK, whose kernels for their gradients take
+    two to three times as long as its own.
+    """
+    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    chosen = any(name in os.environ.get("XLA_FLAGS", "") for name in options)
+    if jax.default_backend() != "cpu" or chosen:
+        return None
+    try:
+        jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError:
+        return None
+    return options
 
 
 def use_compile_cache(folder: str) -> None:

@@ -182,6 +182,8 @@ def write_results(workdir: Path, runs: list[Run]) -> None:
             {"label": run.label, "labeled_sizes": [], "accuracies": []},
         )
         entry["labeled_sizes"].append([row["labeled"] for row in rows])
-        entry["accuracies"].append([round(100 * row["test_accuracy"], 6) for row in rows])
+        entry["accuracies"].append(
+            [round(100 * row["test_accuracy"], 6) for row in rows]
+        )
     for base, table in tables.items():
         write_json(base / "results.json", table)

@@ -19,6 +19,15 @@ from aljax.parallel import replicate
 from aljax.strategies import STRATEGIES
 from aljax.training import make_train
 
+# The fields that programs are made of, besides those of the chosen optimizer.
+_USED = (
+    *("model", "width", "batch_size", "precision", "sync_batch_norm"),
+    *("augmentation.crop_padding", "augmentation.flip"),
+    *("schedule.milestones", "schedule.factor"),
+    *("loss_prediction.weight", "loss_prediction.margin"),
+    "loss_prediction.detach_epoch",
+)
+
 
 @dataclass(frozen=True)
 class Programs:
@@ -66,10 +75,9 @@ class Session:
         needed = "predicted_loss" in STRATEGIES[config.strategy].needs
         with_module = needed or config.loss_prediction.train == "always"
         learner = make_learner(config, self.dataset, with_module)
-        fields = flatten(config)
-        for name in ("strategy", "seed", "trials", "reset", "initial_query", "epochs"):
-            del fields[name]
-        key = json.dumps([fields, with_module], default=str)
+        fields, settings = flatten(config), config.optimizers[config.optimizer]
+        used = [fields[name] for name in _USED]
+        key = json.dumps([used, config.optimizer, flatten(settings), with_module])
         if key not in self._programs:
             self._programs[key] = Programs(
                 jax.jit(lambda k: init(learner, k)),

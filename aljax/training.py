@@ -21,7 +21,7 @@ from aljax.optimizers import step_decay
 from aljax.parallel import AXIS, EVERYWHERE, spmd
 
 
-class Progress(NamedTuple):
+class Report(NamedTuple):
     """What a call of the training program reports of its steps; scalars."""
 
     loss: jax.Array  # mean cross-entropy over the images seen
@@ -174,7 +174,7 @@ def make_train(learner: Learner, mesh: Mesh) -> Callable:
     """Compiles the training program of a learner.
 
     Returns:
-        train(state, images, labels, labelled, key, last_step) -> (state, Progress):
+        train(state, images, labels, labelled, key, last_step) -> (state, Report):
         runs the steps from `state.step` to before `last_step` of a cycle. `images`
         uint8 `[N, H, W, C]` and `labels` `[N]` lie on the devices, `labelled` is a
         Labels, `key` belongs to the cycle. `state` is donated.
@@ -211,6 +211,6 @@ def make_train(learner: Learner, mesh: Mesh) -> Callable:
         carry = state, jnp.zeros(3), jnp.int32(-1)
         epochs = first_step // per_epoch, (last_step + per_epoch - 1) // per_epoch
         state, sums, bad_step = lax.fori_loop(*epochs, run_epoch, carry)
-        return state, Progress(sums[0] / sums[2], sums[1] / sums[2], bad_step)
+        return state, Report(sums[0] / sums[2], sums[1] / sums[2], bad_step)
 
     return spmd(train, mesh, (EVERYWHERE,) * 6, (EVERYWHERE, EVERYWHERE), donate=(0,))

@@ -1,7 +1,6 @@
 """ResNets for 32x32 images (He et al., CVPR 2016, arXiv 1512.03385).
 
-A 3x3 stem of stride 1 and no max-pool, four stages of strides 1, 2, 2, 2. Weights start
-as PyTorch's do, since the recipes were tuned there.
+A 3x3 stem of stride 1 and no max-pool, four stages of strides 1, 2, 2, 2.
 """
 
 from collections.abc import Sequence
@@ -12,10 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from aljax.models.conv import conv
+from aljax.models.initial import fan_in_uniform
 from aljax.models.norm import MOMENTUM, batch_norm, fold
-
-# U(-1/sqrt(fan_in), 1/sqrt(fan_in)): PyTorch's default for convolution and linear.
-fan_in_uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 class Features(NamedTuple):
@@ -36,12 +33,7 @@ class Linear(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         fan_in = x.shape[-1]
         kernel = self.param("kernel", fan_in_uniform, (fan_in, self.features))
-        bound = fan_in**-0.5
-
-        def uniform(key, shape):
-            return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
-
-        bias = self.param("bias", uniform, (self.features,))
+        bias = self.param("bias", fan_in_uniform, (self.features,), fan_in)
         return x.astype(self.dtype) @ kernel.astype(self.dtype) + bias.astype(
             self.dtype
         )

@@ -1,0 +1,320 @@
+"""The whole recipe in PyTorch: what aljax's speed is measured against.
+
+Two manners. `authors`: eager, NCHW, a DataLoader that augments image by image. `tuned`:
+all images as one uint8 tensor on the device, batched augmentation, channels_last, huge
+pages, large scoring batches, `torch.compile` on request; on CUDA also TF32,
+cudnn.benchmark and, with bfloat16, automatic mixed precision.
+
+    python benchmarks/torch_baseline.py --side=tuned --model=resnet18 --phase=train
+
+measures once in this process and prints one line of JSON.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader, Dataset
+from torch_network import DEPTHS, OPTIMIZERS, Network, joint_loss
+
+# Must be in the environment before the process starts; tuned side only.
+ENVIRONMENT = {"THP_MEM_ALLOC_ENABLE": "1"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured; the names are those of aljax's configuration where it has them.
+
+    Rates of the optimizers, ξ = 1 and λ = 1 are the report's.
+    """
+
+    side: str = "tuned"  # or "authors"
+    model: str = "resnet18"
+    width: int = 64
+    optimizer: str = "sgd"
+    batch_size: int = 128
+    score_batch_size: int = 512
+    precision: str = "float32"  # or "bfloat16"
+    compile: bool = False
+    device: str = "cpu"
+    crop_padding: int = 4
+    # The experiment.
+    strategy: str = "learning_loss"  # or "entropy"
+    epochs: int = 200
+    cycles: int = 3
+    initial: int = 1000
+    budget: int = 1000
+    pool_subset: int | None = 10_000
+    milestone: int = 160  # epochs after which the learning rate falls tenfold
+    detach_epoch: int = 120
+    seed: int = 0
+
+    @property
+    def tuned(self) -> bool:
+        return self.side == "tuned"
+
+
+class Augmented(Dataset):
+    """One image at a time, as torchvision's crop, flip, ToTensor and Normalize do."""
+
+    def __init__(self, images, labels, mean, std, padding: int | None):
+        self.images, self.labels, self.padding = images, labels, padding
+        self.mean, self.std = mean.view(-1, 1, 1), std.view(-1, 1, 1)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int):
+        image = self.images[i].permute(2, 0, 1)
+        if self.padding is not None:
+            height, width = image.shape[1:]
+            image = F.pad(image, (self.padding,) * 4)
+            top, left = torch.randint(2 * self.padding + 1, (2,)).tolist()
+            image = image[:, top : top + height, left : left + width]
+            if torch.rand(()) < 0.5:
+                image = image.flip(2)
+        image = image.float().div(255).sub(self.mean).div(self.std)
+        return image, self.labels[i]
+
+
+def crop_and_flip(images: torch.Tensor, padding: int) -> torch.Tensor:
+    """Crops out of the zero-padded images `[B, H, W, C]` and flips, in one gather."""
+    n, height, width, _ = images.shape
+    device = images.device
+    padded = F.pad(images, (0, 0, padding, padding, padding, padding))
+    offsets = torch.randint(2 * padding + 1, (2, n, 1), device=device)
+    columns = torch.arange(width, device=device).expand(n, width)
+    flip = torch.rand(n, 1, device=device) < 0.5
+    columns = torch.where(flip, width - 1 - columns, columns) + offsets[1]
+    rows = torch.arange(height, device=device) + offsets[0]
+    index = torch.arange(n, device=device)[:, None, None]
+    return padded[index, rows[:, :, None], columns[:, None, :]]
+
+
+class Learner:
+    """A network under one recipe: trains, scores and evaluates in either manner."""
+
+    def __init__(self, settings: Settings, images: np.ndarray, classes: int):
+        self.settings, self.device = settings, torch.device(settings.device)
+        pixels = images.reshape(-1, images.shape[-1]) / np.float32(255)
+        self.mean = torch.tensor(pixels.mean(0), device=self.device)
+        self.std = torch.tensor(pixels.std(0), device=self.device)
+        self.channels, self.classes = images.shape[-1], classes
+        self.reset()
+
+    def reset(self) -> None:
+        """Fresh weights and optimizers."""
+        s = self.settings
+        network = Network(s.model, s.width, self.channels, self.classes)
+        layout = torch.channels_last if s.tuned else torch.contiguous_format
+        self.network = network.to(self.device, memory_format=layout)
+        self.forward = torch.compile(self.network) if s.compile else self.network
+        make = OPTIMIZERS[s.optimizer]
+        parts = self.network.backbone, self.network.module
+        self.optimizers = [make(part.parameters()) for part in parts]
+
+    def place(self, images: np.ndarray, labels: np.ndarray):
+        """Images and labels as tensors, on the device if tuned."""
+        tensors = torch.from_numpy(images), torch.from_numpy(labels).long()
+        home = self.device if self.settings.tuned else "cpu"
+        return tuple(t.to(home) for t in tensors)
+
+    def batches(self, images, labels, size: int, train: bool) -> Iterator[tuple]:
+        """Normalised batches `[B, C, H, W]`, shuffled and augmented if training."""
+        s = self.settings
+        if not s.tuned:
+            padding = s.crop_padding if train else None
+            mean, std = self.mean.cpu(), self.std.cpu()
+            dataset = Augmented(images, labels, mean, std, padding)
+            for x, y in DataLoader(dataset, size, shuffle=train):
+                yield x.to(self.device), y.to(self.device)
+            return
+        n = len(images)
+        order = (torch.randperm if train else torch.arange)(n, device=self.device)
+        for rows in order.split(size):
+            x = images[rows]
+            if train:
+                x = crop_and_flip(x, s.crop_padding)
+            # A permuted channels-last tensor: no copy is made.
+            x = x.float().div_(255).sub_(self.mean).div_(self.std).permute(0, 3, 1, 2)
+            yield x, labels[rows]
+
+    def autocast(self):
+        mixed = self.settings.precision == "bfloat16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=mixed)
+
+    def step(self, x: torch.Tensor, y: torch.Tensor, detach: bool) -> torch.Tensor:
+        """One update; returns the joint loss without waiting for it."""
+        with self.autocast():
+            logits, predicted, _ = self.forward(x, detach)
+            loss = joint_loss(logits, predicted, y)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return loss.detach()
+
+    def train(self, images, labels, epochs: int) -> None:
+        """Runs the recipe; the learning rate falls tenfold after `milestone`."""
+        s = self.settings
+        self.network.train()
+        for epoch in range(epochs):
+            if epoch == s.milestone:
+                for optimizer in self.optimizers:
+                    optimizer.param_groups[0]["lr"] *= 0.1
+            for x, y in self.batches(images, labels, s.batch_size, True):
+                self.step(x, y, epoch >= s.detach_epoch)
+
+    @torch.inference_mode()
+    def score(self, images, labels) -> list[torch.Tensor]:
+        """Logits, predicted losses and embeddings of all images, on the host."""
+        self.network.eval()
+        s = self.settings
+        size, parts = s.score_batch_size if s.tuned else s.batch_size, []
+        for x, _ in self.batches(images, labels, size, False):
+            with self.autocast():
+                parts.append([t.float() for t in self.forward(x)])
+        return [torch.cat(p).cpu() for p in zip(*parts, strict=True)]
+
+
+def prepare(settings: Settings) -> None:
+    """Sets the switches of a manner that belong to the process."""
+    torch.manual_seed(settings.seed)
+    cuda = settings.tuned and settings.device.startswith("cuda")
+    torch.backends.cudnn.benchmark = cuda
+    torch.backends.cudnn.allow_tf32 = cuda or not settings.tuned  # PyTorch's default
+    torch.backends.cuda.matmul.allow_tf32 = cuda
+
+
+def run_experiment(images, labels, test_images, test_labels, settings: Settings):
+    """A whole experiment from scratch: buy, train, evaluate, query.
+
+    Args:
+        images: uint8 `[N, H, W, C]`; labels: `[N]`; the same of the test set.
+        settings: the recipe.
+
+    Returns:
+        {"seconds", "accuracy": one a cycle, "labelled": one a cycle}.
+    """
+    start, s = time.perf_counter(), settings
+    prepare(s)
+    learner = Learner(s, images, int(max(labels.max(), test_labels.max())) + 1)
+    (x, y), test = (
+        learner.place(images, labels),
+        learner.place(test_images, test_labels),
+    )
+    random = np.random.default_rng(s.seed)
+    chosen = random.permutation(len(images))[: s.initial]
+    accuracy, labelled = [], []
+    for cycle in range(s.cycles):
+        learner.reset()
+        bought = torch.from_numpy(chosen).to(x.device)
+        learner.train(x[bought], y[bought], s.epochs)
+        right = learner.score(*test)[0].argmax(1) == test[1].cpu()
+        accuracy.append(right.float().mean().item())
+        labelled.append(len(chosen))
+        if cycle < s.cycles - 1:
+            rest = random.permutation(np.setdiff1d(np.arange(len(images)), chosen))
+            rest = rest[: s.pool_subset]
+            pool = torch.from_numpy(rest).to(x.device)
+            logits, predicted, _ = learner.score(x[pool], y[pool])
+            if s.strategy == "entropy":
+                predicted = torch.distributions.Categorical(logits=logits).entropy()
+            best = predicted.argsort(descending=True)[: s.budget].numpy()
+            chosen = np.concatenate([chosen, rest[best]])
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "accuracy": accuracy, "labelled": labelled}
+
+
+def peak_bytes(device: str) -> int:
+    """Peak device memory on CUDA, peak resident set of this process otherwise."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated()
+    if sys.platform == "linux":  # ru_maxrss would count the parent before exec
+        with open("/proc/self/status") as status:
+            line = next(text for text in status if text.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def measure(settings: Settings, phase: str, images: int, rounds: int) -> dict:
+    """Times `rounds` passes over random images, after one that warms up."""
+    prepare(settings)
+    random = np.random.default_rng(settings.seed)
+    pixels = random.integers(0, 256, (images, 32, 32, 3), np.uint8)
+    learner = Learner(settings, pixels, 10)
+    data = learner.place(pixels, random.integers(0, 10, images))
+    run = partial(learner.train, epochs=1) if phase == "train" else learner.score
+    seconds = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        run(*data)
+        if learner.device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    cuda = learner.device.type == "cuda"
+    scoring = settings.score_batch_size if settings.tuned else settings.batch_size
+    return {
+        "side": f"torch_{settings.side}",
+        "compile": settings.compile,
+        "model": settings.model,
+        "width": settings.width,
+        "phase": phase,
+        "batch_size": settings.batch_size if phase == "train" else scoring,
+        "precision": settings.precision,
+        "images_per_second": images / statistics.median(seconds[1:]),
+        "seconds_per_round": seconds[1:],
+        "warmup_seconds": seconds[0],
+        "peak_bytes": peak_bytes(settings.device),
+        "threads": torch.get_num_threads(),
+        "versions": {"torch": torch.__version__, "python": platform.python_version()},
+        "device": torch.cuda.get_device_name() if cuda else platform.processor(),
+        "settings": asdict(settings) | {"images": images, "environment": environment()},
+    }
+
+
+def environment() -> dict[str, str | None]:
+    """The variables that the tuned side sets, as this process has them."""
+    return {name: os.environ.get(name) for name in ENVIRONMENT}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--phase", choices=("train", "score"), default="train")
+    parser.add_argument("--images", type=int, default=512, help="in one round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, help="default: all cores")
+    for field in fields(Settings):
+        kind = {"compile": bool}.get(field.name, type(field.default))
+        choices = {"side": ("tuned", "authors"), "model": tuple(DEPTHS)}.get(field.name)
+        if kind is bool:
+            parser.add_argument("--" + field.name, action="store_true")
+        else:
+            parser.add_argument(
+                "--" + field.name, type=kind, default=field.default, choices=choices
+            )
+    flags = vars(parser.parse_args())
+    settings = Settings(**{f.name: flags[f.name] for f in fields(Settings)})
+    if settings.tuned and any(environment()[k] != v for k, v in ENVIRONMENT.items()):
+        # The allocator reads it once, when the process starts.
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | ENVIRONMENT)
+    torch.set_num_threads(flags["threads"] or os.cpu_count())
+    row = measure(settings, flags["phase"], flags["images"], flags["rounds"])
+    print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()

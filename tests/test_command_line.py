@@ -1,0 +1,150 @@
+"""Bad input gets one clear sentence and exit status 2, and writes nothing."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+
+
+def launch(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "launch.py"), *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def image_zip(path, names):
+    image = path.parent / "image.png"
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(image)
+    with zipfile.ZipFile(path, "w") as file:
+        for name in names:
+            file.write(image, name)
+    image.unlink()
+    return str(path)
+
+
+CASES = {
+    "unknown model": (
+        ["--config.model=resnet81"],
+        ["config.model", "'resnet81'", "did you mean 'resnet18'", "resnet152"],
+    ),
+    "unknown optimizer": (
+        ["--config.optimizer=adamm"],
+        ["config.optimizer", "'adamm'", "did you mean 'adam'", "rmsprop"],
+    ),
+    "unknown strategy": (
+        ["--config.strategy=margn", "--config.sweep={}"],
+        ["config.strategy", "'margn'", "did you mean 'margin'", "learning_loss"],
+    ),
+    "unknown strategy in a grid": (
+        ["--config.sweep={'strategy': ('random', 'entropi')}"],
+        ["config.strategy", "'entropi'", "did you mean 'entropy'"],
+    ),
+    "unknown dataset": (
+        ["--config.data.name=cifar_10"],
+        ["config.data.name", "'cifar_10'", "did you mean 'cifar10'", "image_folder"],
+    ),
+    "unknown field": (
+        ["--config.epoch=3"],
+        ["--config.epoch", "no such field", "did you mean --config.epochs"],
+    ),
+    "unknown nested field": (
+        ["--config.optimizers.sgd.learning_rat=3"],
+        ["did you mean --config.optimizers.sgd.learning_rate"],
+    ),
+    "unknown flag": (["--wrkdir=x"], ["wrkdir", "workdir"]),
+    "not a flag": (["resnet18"], ["'resnet18' is not a flag"]),
+    "wrong type": (["--config.epochs=ten"], ["config.epochs", "ten"]),
+    "fraction for a count": (["--config.budget=1.5"], ["config.budget", "1.5"]),
+    "none for a count": (["--config.epochs=none"], ["config.epochs", "None", "int"]),
+    "zero": (["--config.epochs=0"], ["config.epochs", "0", "at least 1"]),
+    "negative": (["--config.initial=-5"], ["config.initial", "-5", "at least 1"]),
+    "too many labels": (
+        ["--config.cycles=60"],
+        ["config.cycles", "12000 labels", "10000", "lower cycles"],
+    ),
+    "subset below budget": (
+        ["--config.pool_subset=100"],
+        ["config.pool_subset", "100", "budget of 200", "none"],
+    ),
+    "no such configuration": (
+        ["--config=configs/no_such.py"],
+        ["configs/no_such.py", "no such file", "cifar10_report.py"],
+    ),
+    "bad shard": (["--shard=9/8"], ["--shard=9/8", "K/N", "1 <= K <= N"]),
+    "shard in words": (["--shard=first"], ["--shard=first", "K/N"]),
+    "unwritable workdir": (["--workdir=/dev/null/x"], ["/dev/null", "--workdir"]),
+    "sweep of an unknown field": (
+        ["--config.sweep={'strategi': ('random',)}"],
+        ["config.sweep", "'strategi'", "did you mean 'strategy'"],
+    ),
+    "sweep in the wrong form": (["--config.sweep=random"], ["config.sweep", "dict"]),
+    "no path to a folder": (
+        ["--config.data.name=image_folder"],
+        ["config.data.path", "image_folder"],
+    ),
+    "no such folder": (
+        ["--config.data.name=image_folder", "--config.data.path=nowhere.zip"],
+        ["config.data.path", "nowhere.zip"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_sentence_and_status_2(case, tmp_path):
+    arguments, words = CASES[case]
+    done = launch(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    (line,) = done.stderr.strip().splitlines()
+    for word in words:
+        assert word in line
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "names, words",
+    [
+        (["test/cat/1.png", "test/dog/1.png"], ["train/"]),
+        (
+            ["train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/cow/1.png"],
+            ["test/", "cow"],
+        ),
+    ],
+    ids=["no train", "unknown class in test"],
+)
+def test_bad_image_folders(names, words, tmp_path):
+    path = image_zip(tmp_path / "images.zip", names)
+    done = launch(
+        "--config.data.name=image_folder", f"--config.data.path={path}", cwd=tmp_path
+    )
+    assert done.returncode == 2, done.stderr
+    for word in [*words, "images.zip"]:
+        assert word in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["images.zip"]
+
+
+def test_dry_run_lists_the_runs_and_writes_nothing(tmp_path):
+    done = launch("--dry_run", "--shard=2/2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "runs/quickstart/resnet18/sgd/learning_loss/trial_1",
+        "1 runs; nothing was written.",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_names_every_flag(tmp_path):
+    done = launch("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for flag in ("--config", "workdir", "data_dir", "shard", "dry_run"):
+        assert flag in done.stdout

@@ -1,0 +1,221 @@
+"""A wrong configuration is refused in one sentence; a right one survives JSON."""
+
+import json
+import runpy
+from pathlib import Path
+
+import pytest
+
+from aljax.config import (
+    Augmentation,
+    Config,
+    Data,
+    LossPrediction,
+    Schedule,
+    check_pool,
+    flatten,
+    replace,
+    validate,
+)
+from aljax.grid import differences, validate_grid
+from aljax.optimizers import Adam, Sgd
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
+
+
+def refusal(config: Config) -> str:
+    with pytest.raises(ValueError) as error:
+        validate(config)
+    message = str(error.value)
+    assert "\n" not in message and message.endswith(".")
+    return message
+
+
+def test_default_is_valid():
+    validate(Config())
+
+
+@pytest.mark.parametrize(
+    "field, value, nearest",
+    [
+        ("model", "resnet81", "resnet18"),
+        ("optimizer", "adamm", "adam"),
+        ("strategy", "entropie", "entropy"),
+        ("data.name", "cifar-10", "cifar10"),
+        ("precision", "float16", "bfloat16"),
+        ("initial_query", "stategy", "strategy"),
+        ("reset", "nevver", "never"),
+        ("loss_prediction.train", "allways", "always"),
+    ],
+)
+def test_unknown_name_gets_the_nearest_and_all(field, value, nearest):
+    message = refusal(replace(Config(), field, value))
+    assert f"config.{field}: unknown value {value!r}" in message
+    assert f"did you mean {nearest!r}?" in message
+    assert "Choose one of: " in message
+
+
+def test_unknown_name_that_is_near_to_none():
+    message = refusal(Config(model="vgg"))
+    assert "did you mean" not in message
+    for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"):
+        assert name in message
+
+
+AT_LEAST_1 = [
+    *("width", "epochs", "batch_size", "trials", "cycles", "initial", "budget"),
+    *("score_batch_size", "data.image_size", "pool_subset"),
+]
+AT_LEAST_0 = [
+    *("seed", "checkpoint_seconds", "augmentation.crop_padding", "schedule.factor"),
+    *("loss_prediction.weight", "loss_prediction.margin"),
+    *("loss_prediction.detach_epoch",),
+]
+
+
+@pytest.mark.parametrize("value", [0, -3])
+@pytest.mark.parametrize("field", AT_LEAST_1)
+def test_count_below_one(field, value):
+    message = refusal(replace(Config(), field, value))
+    assert f"config.{field}: {value} is too small" in message
+    assert "at least 1" in message
+
+
+@pytest.mark.parametrize("field", AT_LEAST_0)
+def test_number_below_zero(field):
+    message = refusal(replace(Config(), field, -1))
+    assert f"config.{field}: -1 is too small" in message and "zero or more" in message
+    validate(replace(Config(), field, 0))
+
+
+@pytest.mark.parametrize(
+    "config, field",
+    [
+        (Config(schedule=Schedule(milestones=(10, -1))), "config.schedule.milestones"),
+        (
+            Config(optimizers={"sgd": Sgd(learning_rate=-0.1)}),
+            "config.optimizers.sgd.learning_rate",
+        ),
+        (
+            Config(optimizers={"sgd": Sgd(learning_rate=float("nan"))}),
+            "config.optimizers.sgd.learning_rate",
+        ),
+    ],
+    ids=["milestones", "learning rate", "nan"],
+)
+def test_number_inside_a_setting(config, field):
+    assert refusal(config).startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize(
+    "field, value, shown",
+    [
+        ("model", 18, "str"),
+        ("width", 64.0, "int"),
+        ("width", True, "int"),
+        ("epochs", "200", "int"),
+        ("seed", None, "int"),
+        ("pool_subset", "all", "int | None"),
+        ("data.path", 3, "str | None"),
+        ("augmentation.flip", 1, "bool"),
+        ("loss_prediction.weight", "1", "float"),
+        ("loss_prediction.margin", True, "float"),
+        ("schedule.milestones", 160, "tuple[int, ...]"),
+        ("schedule.milestones", (0.5,), "tuple[int, ...]"),
+        ("sweep", ["strategy"], "dict"),
+    ],
+)
+def test_wrong_type(field, value, shown):
+    message = refusal(replace(Config(), field, value))
+    assert f"config.{field}: {value!r} is of the wrong type" in message
+    assert shown in message
+
+
+@pytest.mark.parametrize(
+    "field", ["data", "augmentation", "schedule", "loss_prediction"]
+)
+def test_section_of_the_wrong_type(field):
+    expected = type(getattr(Config(), field)).__name__
+    message = refusal(replace(Config(), field, "x"))
+    assert message == f"config.{field}: 'x' is not a {expected}."
+
+
+def test_optimizer_settings():
+    message = refusal(Config(optimizers={"sgd": Sgd(), "adamm": Adam()}))
+    assert "config.optimizers: unknown value 'adamm'; did you mean 'adam'?" in message
+    message = refusal(Config(optimizers={"sgd": Adam()}))
+    assert "config.optimizers.sgd: Adam(" in message and "is not a Sgd." in message
+    message = refusal(Config(optimizers={"sgd": Sgd(nesterov="yes")}))
+    assert "config.optimizers.sgd.nesterov: 'yes' is of the wrong type" in message
+
+
+def test_optimizer_without_settings_is_refused():
+    message = refusal(Config(optimizer="adamw", optimizers={"sgd": Sgd()}))
+    assert "adamw" in message and "config.optimizers" in message
+
+
+def test_optimizers_that_are_no_dict_are_refused():
+    assert "config.optimizers: " in refusal(Config(optimizers=Sgd()))
+
+
+def test_seed_beyond_what_a_key_takes_is_refused():
+    assert "config.seed: " in refusal(Config(seed=10**20))
+
+
+def test_pool_subset_below_the_budget():
+    message = refusal(Config(budget=500, pool_subset=499))
+    assert "config.pool_subset: 499" in message
+    assert "budget of 500" in message and "none" in message
+    validate(Config(budget=500, pool_subset=500))
+    validate(Config(budget=500, pool_subset=None))
+
+
+def test_pool_must_last():
+    config = Config(cycles=4, initial=100, budget=50, data=Data("cifar10"))
+    check_pool(config, 250)
+    with pytest.raises(ValueError) as error:
+        check_pool(config, 249)
+    message = str(error.value)
+    assert message.startswith("config.cycles: 4 cycles buy 250 labels")
+    assert "initial 100 + 3 x budget 50" in message
+    assert "cifar10 has 249" in message and "lower cycles" in message
+
+
+def test_replace_copies():
+    config = Config()
+    new = replace(config, "optimizers.sgd.learning_rate", 0.5)
+    new = replace(new, "schedule.milestones", (3,))
+    assert config == Config()
+    assert new.optimizers["sgd"].learning_rate == 0.5
+    assert new.schedule.milestones == (3,)
+
+
+def test_flatten_names_every_field_as_the_command_line_does():
+    flat = flatten(Config(augmentation=Augmentation(2, False), sweep={"seed": (0, 1)}))
+    assert flat["augmentation.crop_padding"] == 2
+    assert flat["optimizers.rmsprop.decay"] == 0.99
+    assert flat["schedule.milestones"] == [160]
+    assert flat["sweep"] == {"seed": (0, 1)}
+    assert "data" not in flat and "optimizers.sgd" not in flat
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Config(),
+        Config(schedule=Schedule(milestones=()), pool_subset=None),
+        Config(sweep={"strategy": ("random",), "pool_subset": (None, 5000)}),
+        Config(loss_prediction=LossPrediction(weight=1), checkpoint_seconds=0),
+    ],
+    ids=["default", "empty", "grid", "integers"],
+)
+def test_json_does_not_make_it_another_experiment(config):
+    flat = flatten(config)
+    assert differences(json.loads(json.dumps(flat)), flat) == []
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_recipe(path):
+    module = runpy.run_path(str(path))
+    validate_grid(module["get_config"]())
+    assert "Command: python launch.py" in module["__doc__"]

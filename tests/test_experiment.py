@@ -1,0 +1,323 @@
+"""Whole runs, tiny: pairing, resuming, falling back, stopping; nothing is repeated."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aljax import session as session_module
+from aljax.checkpoint import Preempted, Preemption
+from aljax.config import Config, LossPrediction, Schedule, replace
+from aljax.console import Console
+from aljax.experiment import run_group
+from aljax.grid import expand
+from aljax.parallel import make_mesh
+from aljax.results import RunFolder, write_results
+from aljax.session import Session
+from aljax.timing import CompileClock
+
+# What may differ between two runs that are the same.
+COSTS = {
+    *("train_seconds", "evaluate_seconds", "query_seconds", "compile_seconds"),
+    *("train_images_per_second", "score_images_per_second"),
+    *("peak_device_bytes", "peak_host_bytes"),
+}
+CONFIG = Config(
+    width=4,
+    epochs=3,
+    batch_size=8,
+    trials=1,
+    cycles=3,
+    initial=13,
+    budget=10,
+    pool_subset=50,
+    score_batch_size=64,
+    checkpoint_seconds=0.0,
+    schedule=Schedule(milestones=(2,)),
+    loss_prediction=LossPrediction(detach_epoch=2),
+)
+
+
+def results(rows):
+    return [{k: v for k, v in row.items() if k not in COSTS} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def session(tiny_dataset):
+    return Session(tiny_dataset, make_mesh(1), CompileClock(), Console(), Preemption())
+
+
+@pytest.fixture(autouse=True)
+def no_request(session):
+    yield
+    session.preemption.requested = False
+
+
+def run(session, config, workdir, trial=None):
+    """Runs a configuration, or one trial of it; returns the rows of each run."""
+    rows = []
+    for group in expand(config):
+        if trial is None or group[0].trial == trial:
+            run_group(session, group, Path(workdir))
+            rows += [RunFolder(Path(workdir), member).rows() for member in group]
+    return rows
+
+
+@pytest.fixture(scope="module")
+def undisturbed(session, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("undisturbed")
+    (rows,) = run(session, CONFIG, workdir)
+    return workdir, rows
+
+
+def test_rows_are_whole_and_in_order(undisturbed, tiny_dataset):
+    _, rows = undisturbed
+    assert [row["cycle"] for row in rows] == [1, 2, 3]
+    assert [row["labeled"] for row in rows] == [13, 23, 33]
+    assert [len(row["queried"]) for row in rows] == [13, 10, 10]
+    bought = sum((row["queried"] for row in rows), [])
+    assert len(set(bought)) == 33
+    assert max(bought) < len(tiny_dataset.train_labels)
+    for row in rows:
+        assert np.sum(row["confusion"]) == len(tiny_dataset.test_labels)
+        assert row["train_seconds"] > 0 and row["peak_host_bytes"] > 0
+        assert not row["leaky"]
+    assert rows[0]["label_efficiency"] is None
+    assert rows[0]["score_images_per_second"] is None
+    assert rows[1]["score_images_per_second"] > 0
+
+
+def test_only_the_first_cycle_compiles(session, undisturbed, tmp_path):
+    _, rows = undisturbed
+    assert rows[0]["compile_seconds"] > 0
+    # The second cycle is the first to score the pool, by the program that evaluates.
+    assert [row["compile_seconds"] for row in rows[1:]] == [0, 0]
+    before = session.clock.programs
+    run(session, replace(CONFIG, "seed", 5), tmp_path)
+    run(session, replace(CONFIG, "strategy", "entropy"), tmp_path)
+    assert session.clock.programs == before
+
+
+def test_same_command_same_numbers(session, undisturbed, tmp_path):
+    (again,) = run(session, CONFIG, tmp_path)
+    assert results(again) == results(undisturbed[1])
+
+
+def test_seeds_and_trials_differ(session, undisturbed, tmp_path):
+    (other,) = run(session, replace(CONFIG, "seed", 1), tmp_path)
+    assert other[0]["queried"] != undisturbed[1][0]["queried"]
+
+
+def test_strategies_and_optimizers_share_the_start(session, tmp_path):
+    config = replace(CONFIG, "cycles", 2)
+    grid = {"strategy": ("random", "margin"), "optimizer": ("sgd", "adamw")}
+    runs = run(session, replace(config, "sweep", grid), tmp_path)
+    assert len({tuple(rows[0]["queried"]) for rows in runs}) == 1
+    sgd_random, adamw_random, sgd_margin, adamw_margin = (
+        results(rows)[0] for rows in runs
+    )
+    assert sgd_random == sgd_margin and adamw_random == adamw_margin
+    assert sgd_random != adamw_random
+    assert len({tuple(rows[1]["queried"]) for rows in runs}) > 1
+
+
+def test_first_weights_do_not_depend_on_the_loss_module(session):
+    programs = [
+        session.programs(
+            replace(replace(CONFIG, "strategy", "random"), "loss_prediction.train", t)
+        )
+        for t in ("always", "needed")
+    ]
+    from aljax.keys import key_for
+
+    key = key_for(0, 1, 1, "weights")
+    with_module, without = (program.init(key) for program in programs)
+    assert without.loss_params is None and with_module.loss_params is not None
+    np.testing.assert_array_equal(
+        with_module.params["stem"]["kernel"], without.params["stem"]["kernel"]
+    )
+
+
+def test_a_trial_alone_equals_the_trial_among_others(session, tmp_path):
+    config = replace(replace(CONFIG, "trials", 3), "cycles", 2)
+    together = run(session, config, tmp_path / "together")
+    (alone,) = run(session, config, tmp_path / "alone", trial=3)
+    assert results(alone) == results(together[2])
+    assert together[0][0]["queried"] != together[2][0]["queried"]
+
+
+def test_strategy_can_choose_the_first_images(session, tmp_path):
+    config = replace(CONFIG, "cycles", 1)
+    random, strategy = (
+        run(session, replace(config, "initial_query", how), tmp_path / how)[0][0]
+        for how in ("random", "strategy")
+    )
+    assert random["queried"] != strategy["queried"]
+    assert strategy["score_images_per_second"] > 0
+
+
+def test_whole_pool(session, tmp_path):
+    config = replace(replace(CONFIG, "pool_subset", None), "strategy", "entropy")
+    before = session.clock.programs
+    (rows,) = run(session, config, tmp_path)
+    assert len(rows) == 3
+    assert session.clock.programs == before
+
+
+@pytest.mark.parametrize("calls", [1, 2, 5, 8, 11])
+def test_preempted_and_resumed_is_the_same(
+    session, undisturbed, tmp_path, monkeypatch, calls
+):
+    """Asks for the machine after a number of chances, again and again."""
+    chances = 0
+    check = Session.check_preemption
+
+    def request_then_check(self):
+        nonlocal chances
+        chances += 1
+        if chances % (calls + 1) == calls:
+            self.preemption.requested = True
+        check(self)
+
+    monkeypatch.setattr(session_module.Session, "check_preemption", request_then_check)
+    interruptions = 0
+    for _ in range(60):
+        try:
+            (rows,) = run(session, CONFIG, tmp_path)
+            break
+        except Preempted:
+            interruptions += 1
+            session.preemption.requested = False
+    assert interruptions >= 1
+    assert results(rows) == results(undisturbed[1])
+
+
+def test_time_adds_up_over_restarts(session, tmp_path):
+    config = replace(CONFIG, "cycles", 1)
+    (group,) = expand(config)
+    session.preemption.requested = True
+    with pytest.raises(Preempted):
+        run_group(session, group, tmp_path)
+    session.preemption.requested = False
+    meta = max((tmp_path / group[0].folder / "checkpoints").glob("[0-9]*"))
+    spent = json.loads((meta / "meta" / "metadata").read_text())["train_seconds"]
+    assert spent > 0
+    run_group(session, group, tmp_path)
+    (row,) = RunFolder(tmp_path, group[0]).rows()
+    assert row["train_seconds"] > spent
+
+
+def test_finished_runs_are_skipped(session, undisturbed):
+    workdir, rows = undisturbed
+    (path,) = workdir.rglob("cycles.jsonl")
+    before = path.stat().st_mtime_ns, session.clock.programs
+    assert run(session, CONFIG, workdir) == [rows]
+    assert (path.stat().st_mtime_ns, session.clock.programs) == before
+
+
+def interrupt(session, workdir):
+    """Leaves a run in the middle of its second cycle, with two checkpoints."""
+    (group,) = expand(CONFIG)
+    folder = RunFolder(workdir, group[0])
+
+    class Now:
+        requested = property(lambda self: len(folder.rows()) == 1)
+
+    regular, session.preemption = session.preemption, Now()
+    try:
+        with pytest.raises(Preempted):
+            run_group(session, group, workdir)
+    finally:
+        session.preemption = regular
+    return folder, sorted(folder.checkpoints.glob("[0-9]*"), key=lambda p: int(p.name))
+
+
+def damage_by_truncation(checkpoint):
+    for path in checkpoint.rglob("*"):
+        if path.is_file() and path.stat().st_size > 1000:
+            path.write_bytes(path.read_bytes()[:500])
+
+
+def damage_by_one_bit(checkpoint):
+    path = max(checkpoint.rglob("d/*"), key=lambda p: p.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def damage_by_half_copy(checkpoint):
+    shutil.rmtree(checkpoint / "arrays")
+
+
+@pytest.mark.parametrize(
+    "damage", [damage_by_truncation, damage_by_one_bit, damage_by_half_copy]
+)
+def test_damaged_checkpoint_falls_back_and_says_so(
+    session, undisturbed, tmp_path, caplog, damage
+):
+    _, saves = interrupt(session, tmp_path)
+    assert len(saves) == 2
+    damage(saves[-1])
+    (rows,) = run(session, CONFIG, tmp_path)
+    assert results(rows) == results(undisturbed[1])
+    assert f"{saves[-1]} is damaged" in caplog.text
+    assert "falling back" in caplog.text
+
+
+def test_all_checkpoints_damaged_begins_again(session, undisturbed, tmp_path):
+    _, saves = interrupt(session, tmp_path)
+    for save in saves:
+        damage_by_truncation(save)
+    (rows,) = run(session, CONFIG, tmp_path)
+    assert results(rows) == results(undisturbed[1])
+
+
+def test_torn_row_is_written_again(session, undisturbed, tmp_path):
+    folder, _ = interrupt(session, tmp_path)
+    path = folder.path / "cycles.jsonl"
+    path.write_text(path.read_text()[:-20])
+    (rows,) = run(session, CONFIG, tmp_path)
+    assert results(rows) == results(undisturbed[1])
+
+
+def test_missing_rows_are_refused(session, tmp_path):
+    folder, _ = interrupt(session, tmp_path)
+    (folder.path / "cycles.jsonl").unlink()
+    with pytest.raises(ValueError, match="put the missing rows back, or delete"):
+        run(session, CONFIG, tmp_path)
+
+
+def test_divergence_names_cycle_epoch_and_remedy(session, tmp_path):
+    config = replace(CONFIG, "optimizers.sgd.learning_rate", 1e30)
+    with pytest.raises(
+        ArithmeticError, match=r"cycle 1, epoch \d.*learning_rate \(now 1e\+30\)"
+    ):
+        run(session, config, tmp_path)
+    (group,) = expand(config)
+    assert RunFolder(tmp_path, group[0]).rows() == []
+
+
+def test_reset_trial_starts_warm(session, undisturbed, tmp_path):
+    (warm,) = run(session, replace(CONFIG, "reset", "trial"), tmp_path)
+    cold = undisturbed[1]
+    assert results(warm)[0] == results(cold)[0]
+    assert warm[1]["queried"] == cold[1]["queried"]
+    assert warm[1]["test_loss"] != cold[1]["test_loss"]
+
+
+def test_reset_never_leaks_and_says_so(session, tmp_path):
+    config = replace(replace(CONFIG, "reset", "never"), "trials", 2)
+    first, second = run(session, config, tmp_path)
+    clean = run(session, replace(config, "reset", "cycle"), tmp_path / "clean")
+    assert all(row["leaky"] for row in first + second)
+    assert results(second)[0]["queried"] == results(clean[1])[0]["queried"]
+    assert second[0]["test_loss"] != clean[1][0]["test_loss"]
+    (group,) = expand(config)
+    write_results(tmp_path, group)
+    table = json.loads((tmp_path / "results.json").read_text())["strategies"]
+    assert "leaky" in table["learning_loss"]["sgd"]["resnet18"]["label"]
+    # Resumed after its first trial, the second finds the weights again.
+    shutil.rmtree(tmp_path / group[1].folder)
+    assert results(run(session, config, tmp_path)[1]) == results(second)

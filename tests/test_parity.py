@@ -1,0 +1,398 @@
+"""aljax and PyTorch compute the same numbers from the same weights.
+
+An error is max |a - b| / max |b| over one tensor, b being PyTorch's. PyTorch runs in
+float64, so that a bound speaks of aljax's own rounding and not of the sum of two.
+Weights, statistics and normalisation are random: nothing hides behind ones and zeros.
+Padding rows hold garbage; λ and ξ are not 1.
+
+Gradients jump where a ReLU's input changes sign. In a deep network float32 rounding
+carries a few inputs across, and each moves every gradient by about a percent:
+PyTorch's own float32 does so too. Gradients are therefore compared on batches that
+keep all inputs of all ReLUs farther than `NEAR` from zero; normalisations whose bias is
+large against their scale make such batches common enough to find.
+"""
+
+import copy
+import itertools
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aljax.config import Config
+from aljax.learner import Learner, TrainState
+from aljax.models import MODELS, LossPrediction, ranking_loss
+from aljax.optimizers import OPTIMIZERS
+from aljax.parallel import AXIS, EVERYWHERE, make_mesh, spmd
+from aljax.training import joint_loss, update
+
+torch = pytest.importorskip("torch", reason="parity is measured against PyTorch")
+reference = pytest.importorskip("torch_reference")
+torch.set_num_threads(1)  # small networks; the cores may be busy
+
+CLASSES, WIDTH, ROWS, NEAR = 10, 4, 6, 5e-5
+WEIGHT, MARGIN = 0.7, 1.3  # λ, ξ
+# Bounds on errors, with the largest error seen when they were chosen.
+FORWARD = 2e-5  # 1e-6: logits, stages, embedding, predicted losses, losses
+STATISTICS = 2e-6  # 2e-7: running means and variances
+GRADIENT = 5e-5  # 1e-5
+
+
+@dataclass(frozen=True)
+class Pair:
+    """aljax's and PyTorch's networks and modules with one set of weights."""
+
+    learner: Learner
+    variables: dict[str, Any]
+    module_variables: dict[str, Any]
+    backbone: Any
+    lossnet: Any
+
+    def restore(self):
+        """Gives PyTorch's side the weights and no gradients."""
+        for net, variables in (
+            (self.backbone, self.variables),
+            (self.lossnet, self.module_variables),
+        ):
+            reference.load(net.train(), variables).zero_grad()
+        return self.backbone, self.lossnet
+
+
+def error(a, b, scale: float | None = None) -> float:
+    """max |a - b| / max |b|, or over a given scale; 0 if both are all zeros."""
+    a = np.asarray(a, np.float64)
+    b = np.asarray(b.detach() if hasattr(b, "detach") else b)
+    assert a.shape == b.shape
+    largest = np.abs(b).max() if scale is None else scale
+    return float(np.abs(a - b).max() / largest) if np.any(a != b) else 0.0
+
+
+def assert_close(ours: dict, theirs: dict, bound: float) -> None:
+    """Compares trees {path: array}; the smallest scale is 1e-6 of the largest.
+
+    (The gradient of the module's last bias is a sum of ±1/pairs that cancels.)
+    """
+    ours = reference.flatten(ours)
+    assert ours.keys() == theirs.keys()
+    largest = max(np.abs(b).max() for b in theirs.values())
+    errors = {}
+    for path, b in theirs.items():
+        size = np.abs(b).max()
+        errors[path] = error(ours[path], b, size if size > 1e-6 * largest else largest)
+    worst = max(errors, key=errors.get)
+    assert errors[worst] <= bound, f"{worst}: {errors[worst]:.2e} of {bound:.0e}"
+
+
+def weights(shapes: dict, random: np.random.Generator, last: bool = False) -> dict:
+    """Kernels as large as PyTorch's first ones, and biases as the head of file says."""
+    tree = {}
+    for name, value in shapes.items():
+        if isinstance(value, dict):
+            after = {"conv1": "conv2", "conv2": "conv3"}.get(name)
+            ends = name.startswith(("conv", "shortcut")) and after not in shapes
+            tree[name] = weights(value, random, ends)
+            continue
+        shape = value.shape
+        if name == "kernel":
+            drawn = random.uniform(-1, 1, shape) * np.prod(shape[:-1]) ** -0.5
+        elif name in ("scale", "var"):
+            drawn = random.uniform(0.5, 1.5, shape)
+        elif name == "bias" and "scale" in shapes:
+            drawn = 1.0 if last else 2.0 * random.choice([-1, 1], shape)
+            drawn = drawn * random.uniform(0.8, 1.5, shape)
+        else:
+            drawn = random.normal(0, 0.3, shape)
+        tree[name] = drawn.astype(np.float32)
+    return tree
+
+
+@cache
+def make_pair(name: str, channels: int, optimizer: str = "sgd") -> Pair:
+    config = Config(model=name, width=WIDTH, optimizer=optimizer)
+    config.loss_prediction.weight, config.loss_prediction.margin = WEIGHT, MARGIN
+    network = MODELS[name](classes=CLASSES, width=WIDTH, axis_name=AXIS)
+    module, key = LossPrediction(), jax.random.key(0)
+    random = np.random.default_rng(channels)
+    image = jnp.zeros((1, 32, 32, channels))
+    variables = weights(jax.eval_shape(network.init, key, image), random)
+    stages = jax.eval_shape(network.apply, variables, image).stages
+    module_variables = weights(jax.eval_shape(module.init, key, stages), random)
+    module_variables["params"]["head"]["kernel"] *= 6  # so that its gradient counts
+    learner = Learner(
+        config=config,
+        network=network,
+        module=module,
+        optimizer=config.optimizers[optimizer].direction(),
+        mean=(0.0,) * channels,
+        std=(1.0,) * channels,
+        image_shape=(32, 32, channels),
+    )
+    backbone = reference.ResNet(name, channels, CLASSES, WIDTH).double()
+    lossnet = reference.LossNet(name, WIDTH).double()
+    return Pair(learner, variables, module_variables, backbone, lossnet)
+
+
+def batch(count: int, channels: int, seed: int):
+    """ROWS rows for aljax, `count` of them real, and the real ones for PyTorch."""
+    random = np.random.default_rng((seed, count))
+    images = random.normal(0, 1, (ROWS, 32, 32, channels)).astype(np.float32)
+    images[count:] *= 50
+    labels = random.integers(0, CLASSES, ROWS).astype(np.int32)
+    mask = (np.arange(ROWS) < count).astype(np.float32)
+    real = reference.nchw(images[:count].astype(np.float64))
+    return (images, labels, mask), (real, torch.from_numpy(labels[:count]).long())
+
+
+def nearest(backbone, images) -> float:
+    """How near to zero any input of any ReLU of the network comes."""
+    found, hooks = [], []
+    for layer in backbone.modules():
+        if isinstance(layer, torch.nn.ReLU):
+            hook = lambda _, x: found.append(float(x[0].detach().abs().min()))  # noqa: E731
+            hooks.append(layer.register_forward_pre_hook(hook))
+    with torch.no_grad():
+        backbone(images)
+    for hook in hooks:
+        hook.remove()
+    return min(found)
+
+
+# (model, real rows) -> where the search for a seed finds one at once.
+SEEDS = {
+    ("resnet18", 6): 6,
+    ("resnet18", 5): 2,
+    ("resnet18", 1): 1,
+    ("resnet50", 5): 41,
+    ("resnet50", 4): 1,
+}
+
+
+@cache
+def smooth_batch(name: str, channels: int, count: int):
+    """A batch that keeps all inputs of all ReLUs away from zero."""
+    pair = make_pair(name, channels)
+    for seed in itertools.count(SEEDS.get((name, count), 0)):
+        made = batch(count, channels, seed)
+        if nearest(pair.restore()[0], made[1][0]) > NEAR:
+            return made
+
+
+@cache
+def train_program(name: str, channels: int):
+    learner = make_pair(name, channels).learner
+
+    def run(trained, *rest):
+        def share(trained):
+            return joint_loss(learner, trained, *rest)
+
+        return jax.value_and_grad(share, has_aux=True)(trained)
+
+    return spmd(run, make_mesh(1), (EVERYWHERE,) * 7, EVERYWHERE)
+
+
+def train_both(name: str, channels: int, count: int, detach: bool):
+    """Loss, gradients and statistics of one batch on both sides."""
+    pair = make_pair(name, channels)
+    (images, labels, mask), theirs = smooth_batch(name, channels, count)
+    trained = pair.variables["params"], pair.module_variables["params"]
+    (loss, aux), grads = train_program(name, channels)(
+        trained,
+        pair.variables["batch_stats"],
+        images,
+        labels,
+        mask,
+        jnp.int32(count),
+        jnp.bool_(detach),
+    )
+    result = reference.joint_loss(*pair.restore(), *theirs, detach, WEIGHT, MARGIN)
+    result["joint"].backward()
+    return pair, (loss, aux, grads), result
+
+
+@pytest.mark.parametrize(
+    "name, channels",
+    [
+        ("resnet18", 3),
+        ("resnet18", 1),
+        ("resnet34", 3),
+        ("resnet50", 3),
+        ("resnet50", 1),
+    ],
+)
+def test_evaluation(name, channels):
+    pair = make_pair(name, channels)
+
+    @jax.jit
+    def forward(variables, module_variables, images):
+        features = pair.learner.network.apply(variables, images)
+        return features, pair.learner.module.apply(module_variables, features.stages)
+
+    (images, _, _), (theirs, _) = batch(ROWS, channels, 0)
+    ours, predicted = forward(pair.variables, pair.module_variables, images)
+    backbone, lossnet = pair.restore()
+    with torch.no_grad():
+        logits, stages, embedding = backbone.eval()(theirs)
+        assert error(predicted, lossnet(stages)) < FORWARD
+    assert error(ours.logits, logits) < FORWARD
+    assert error(ours.embedding, embedding) < FORWARD
+    for a, b in zip(ours.stages, stages, strict=True):
+        assert error(a, b.permute(0, 2, 3, 1)) < FORWARD
+
+
+@pytest.mark.parametrize("detach", [False, True], ids=["joint", "detached"])
+@pytest.mark.parametrize("count", [ROWS, ROWS - 1, ROWS - 2, 1])
+@pytest.mark.parametrize("name, channels", [("resnet18", 3), ("resnet50", 1)])
+def test_joint_loss_and_every_gradient(name, channels, count, detach):
+    pair, (loss, aux, grads), theirs = train_both(name, channels, count, detach)
+    stats, losses, logits = aux
+    assert error(logits[:count], theirs["logits"]) < FORWARD
+    cross_entropy = np.asarray(losses[:count]).mean()
+    assert error(cross_entropy, theirs["cross_entropy"]) < FORWARD
+    assert error(loss, theirs["joint"]) < FORWARD
+    expected = reference.dump(pair.backbone)
+    expected = {p: v for p, v in expected.items() if p[0] == "batch_stats"}
+    assert_close({"batch_stats": stats}, expected, STATISTICS)
+    for ours, net in zip(grads, (pair.backbone, pair.lossnet), strict=True):
+        assert_close({"params": ours}, reference.dump(net, gradients=True), GRADIENT)
+
+
+@pytest.mark.parametrize("name, channels", [("resnet18", 3), ("resnet50", 1)])
+def test_detached_module_learns_and_leaves_the_network_alone(name, channels):
+    pair, (_, _, joint), theirs = train_both(name, channels, ROWS, detach=False)
+    _, (_, _, detached), _ = train_both(name, channels, ROWS, detach=True)
+    backbone, _ = pair.restore()
+    _, (images, labels) = smooth_batch(name, channels, ROWS)
+    torch.nn.functional.cross_entropy(backbone(images)[0], labels).backward()
+    alone = reference.dump(backbone, gradients=True)
+    assert_close({"params": detached[0]}, alone, GRADIENT)
+    with pytest.raises(AssertionError, match=" of "):
+        assert_close({"params": joint[0]}, alone, 100 * GRADIENT)
+    assert all(map(np.array_equal, *map(jax.tree.leaves, (joint[1], detached[1]))))
+    assert max(np.abs(g).max() for g in jax.tree.leaves(detached[1])) > 0.1
+
+
+@pytest.mark.parametrize("count", range(10))
+def test_ranking_loss(count):
+    random = np.random.default_rng(count)
+    predicted, target = random.normal(0, 1, (2, 9)).astype(np.float32)
+    target = np.round(target)  # ties
+    ours = jax.value_and_grad(ranking_loss)(predicted, target, count, MARGIN)
+    leaf = torch.tensor(predicted[:count], dtype=torch.float64, requires_grad=True)
+    theirs = reference.ranking_loss(leaf, torch.from_numpy(target[:count]), MARGIN)
+    theirs.backward()
+    assert error(ours[0], theirs) < 1e-6
+    assert error(ours[1][:count], leaf.grad) < 1e-6 if count else not ours[1].any()
+    assert not ours[1][count:].any()
+
+
+# Distances after each of five steps: of weights, and of their moves since the start,
+# which are a thousandth of the weights and so keep three digits less.
+STEPPED = 5e-5
+MOVED = {"sgd": 1e-3, "adam": 5e-3, "adamw": 5e-3, "rmsprop": 5e-3}
+# Adam's 1 - 0.999^t has five digits left in float32.
+ALONE = {"adam": 2e-5, "adamw": 2e-5}
+# Settings under which the place of every term shows: ε as large as the gradients.
+ODD_SETTINGS = {
+    "sgd": (dict(nesterov=True), dict(nesterov=True)),
+    "adam": (dict(beta1=0.8, beta2=0.9), dict(betas=(0.8, 0.9))),
+    "adamw": (dict(beta1=0.8, beta2=0.9), dict(betas=(0.8, 0.9))),
+    "rmsprop": (dict(decay=0.8), dict(alpha=0.8)),
+}
+
+
+@pytest.mark.parametrize("odd", [False, True], ids=["report", "odd"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizer_on_given_gradients(name, odd):
+    ours, theirs = {}, {}
+    if odd:
+        ours, theirs = ODD_SETTINGS[name]
+        ours, theirs = ours | {"weight_decay": 0.3}, theirs | {"weight_decay": 0.3}
+    if odd and name != "sgd":
+        ours, theirs = ours | {"epsilon": 0.1}, theirs | {"eps": 0.1}
+    settings = OPTIMIZERS[name](**ours)
+    direction, random = settings.direction(), np.random.default_rng(0)
+    params = random.normal(0, 1, 99).astype(np.float32)
+    state = direction.init(params)
+    leaf = torch.tensor(params, dtype=torch.float64, requires_grad=True)
+    optimizer = reference.optimizer(name, [leaf], **theirs)
+    for _ in range(5):
+        leaf.grad = torch.tensor(random.normal(0, 0.1, 99))
+        before = leaf.detach().numpy().copy()
+        grads = leaf.grad.numpy().astype(np.float32)
+        step, state = direction.update(grads, state, before.astype(np.float32))
+        optimizer.step()
+        moved = -settings.learning_rate * np.asarray(step)
+        assert error(moved, leaf.detach() - before) < ALONE.get(name, 2e-6)
+
+
+# Epochs finished before each of five steps, and its real rows: the module is detached
+# from the third on, the batch of the fourth is short, the rate falls before the fifth.
+STEPS = ((0, ROWS), (119, ROWS), (120, ROWS), (121, ROWS - 1), (160, ROWS))
+STEP_SEEDS = {"sgd": 2, "adam": 2}
+STEP_NEAR = 1e-5  # the loss of a step, and so its gradients, are less far off than NEAR
+
+
+def five_steps(name: str, optimizer: str, seed: int) -> list | None:
+    """Batches, and PyTorch's losses and weights after each; None if a ReLU is near."""
+    backbone, lossnet = make_pair(name, 3, optimizer).restore()
+    nets = backbone, lossnet
+    optimizers = [reference.optimizer(optimizer, net.parameters()) for net in nets]
+    steps = []
+    for i, (epoch, count) in enumerate(STEPS):
+        ours, theirs = batch(count, 3, seed + 1000 * i)
+        if nearest(copy.deepcopy(backbone), theirs[0]) < STEP_NEAR:
+            return None
+        result = reference.joint_loss(*nets, *theirs, epoch >= 120, WEIGHT, MARGIN)
+        for o in optimizers:
+            o.param_groups[0]["lr"] *= 0.1 if epoch == 160 else 1.0
+            o.zero_grad()
+        result["joint"].backward()
+        for o in optimizers:
+            o.step()
+        loss = float(result["cross_entropy"].detach()) * count
+        steps.append((epoch, ours, loss, *map(reference.dump, nets)))
+    return steps
+
+
+def distance(a: dict, b: dict, paths) -> float:
+    """The largest |a - b| / |b|, in 2-norms, over tensors."""
+    return max(np.linalg.norm(a[p] - b[p]) / np.linalg.norm(b[p]) for p in paths)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_five_steps(optimizer):
+    """Adam and RMSProp divide a gradient by its own size.
+
+    Where it is all but zero, its sign, and so a whole step, is rounding: errors of a
+    few weights are as large as the step. Distances between tensors forgive them.
+    """
+    pair = make_pair("resnet18", 3, optimizer)
+    seeds = itertools.count(STEP_SEEDS.get(optimizer, 0))
+    steps = next(filter(None, (five_steps("resnet18", optimizer, s) for s in seeds)))
+    learner = pair.learner
+    step = spmd(partial(update, learner), make_mesh(1), (EVERYWHERE,) * 5, EVERYWHERE)
+    params, loss_params = pair.variables["params"], pair.module_variables["params"]
+    state = TrainState(
+        step=jnp.int32(0),
+        params=params,
+        batch_stats=pair.variables["batch_stats"],
+        opt_state=learner.optimizer.init(params),
+        loss_params=loss_params,
+        loss_opt_state=learner.optimizer.init(loss_params),
+    )
+    for epoch, images, expected, *theirs in steps:
+        state, (loss, _) = step(state, *images, jnp.int32(epoch))
+        assert error(loss, expected) < FORWARD
+        ours = state.variables, {"params": state.loss_params}
+        first = pair.variables, pair.module_variables
+        for a, b, start in zip(ours, theirs, first, strict=True):
+            a, start = reference.flatten(a), reference.flatten(start)
+            assert distance(a, b, b) < STEPPED
+            # The last bias of the module has no gradient: AdamW steps by rounding.
+            paths = [p for p in b if p[-2:] != ("head", "bias")]
+            moved = [{p: np.float64(x[p]) - start[p] for p in paths} for x in (a, b)]
+            assert distance(*moved, paths) < MOVED[optimizer]
