@@ -126,22 +126,24 @@ def validate(config: Config) -> None:
     Raises:
         ValueError: names the field, the value, what is allowed and what to do.
     """
-    _check_types(config, "config")
+    _check_types(config, "--config")
     _check_names(config)
     _check_counts(config)
 
 
 def _check_names(config: Config) -> None:
-    lookup(MODELS, "config.model", config.model)
-    lookup(OPTIMIZERS, "config.optimizer", config.optimizer)
-    lookup(STRATEGIES, "config.strategy", config.strategy)
-    lookup(DATASETS, "config.data.name", config.data.name)
-    lookup(PRECISIONS, "config.precision", config.precision)
-    lookup(dict.fromkeys(INITIAL_QUERIES), "config.initial_query", config.initial_query)
-    lookup(dict.fromkeys(RESETS), "config.reset", config.reset)
+    lookup(MODELS, "--config.model", config.model)
+    lookup(OPTIMIZERS, "--config.optimizer", config.optimizer)
+    lookup(STRATEGIES, "--config.strategy", config.strategy)
+    lookup(DATASETS, "--config.data.name", config.data.name)
+    lookup(PRECISIONS, "--config.precision", config.precision)
+    lookup(
+        dict.fromkeys(INITIAL_QUERIES), "--config.initial_query", config.initial_query
+    )
+    lookup(dict.fromkeys(RESETS), "--config.reset", config.reset)
     lookup(
         dict.fromkeys(LOSS_PREDICTION_TRAIN),
-        "config.loss_prediction.train",
+        "--config.loss_prediction.train",
         config.loss_prediction.train,
     )
 
@@ -156,12 +158,12 @@ def _check_counts(config: Config) -> None:
         for number in numbers:
             if isinstance(number, (int, float)) and not number >= least:
                 raise ValueError(
-                    f"config.{name}: {number} is too small; "
+                    f"--config.{name}: {number} is too small; "
                     f"it must be {'at least 1' if least else 'zero or more'}."
                 )
     if config.pool_subset is not None and config.pool_subset < config.budget:
         raise ValueError(
-            f"config.pool_subset: {config.pool_subset} images cannot fill a budget of "
+            f"--config.pool_subset: {config.pool_subset} images cannot fill a budget of "
             f"{config.budget}; set it to at least config.budget, or to none for the "
             "whole pool."
         )
@@ -172,7 +174,7 @@ def check_pool(config: Config, pool: int) -> None:
     wanted = config.initial + (config.cycles - 1) * config.budget
     if wanted > pool:
         raise ValueError(
-            f"config.cycles: {config.cycles} cycles buy {wanted} labels "
+            f"--config.cycles: {config.cycles} cycles buy {wanted} labels "
             f"(initial {config.initial} + {config.cycles - 1} x budget "
             f"{config.budget}), but the pool of {config.data.name} has {pool}; "
             "lower cycles, budget or initial."

@@ -129,15 +129,15 @@ def validate_grid(config: Config) -> None:
     """Checks an experiment and every member of its grid; raises like `validate`."""
     validate(replace(config, "sweep", {}))
     if not isinstance(config.sweep, dict):
-        raise ValueError(f"config.sweep: {config.sweep!r} is not a dict of lists.")
+        raise ValueError(f"--config.sweep: {config.sweep!r} is not a dict of lists.")
     for name, values in config.sweep.items():
-        lookup(dict.fromkeys(SWEEPABLE), "config.sweep", name)
+        lookup(dict.fromkeys(SWEEPABLE), "--config.sweep", name)
         if not isinstance(values, (list, tuple)) or not values:
             raise ValueError(
-                f"config.sweep: {name!r} has {values!r}; give a list of values, "
+                f"--config.sweep: {name!r} has {values!r}; give a list of values, "
                 f"for example {{'strategy': ('random', 'entropy')}}."
             )
         if len(set(values)) < len(values):
-            raise ValueError(f"config.sweep: {name!r} lists a value twice: {values}.")
+            raise ValueError(f"--config.sweep: {name!r} lists a value twice: {values}.")
     for _, member in members(config):
         validate(member)

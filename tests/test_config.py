@@ -158,8 +158,11 @@ def test_optimizers_that_are_no_dict_are_refused():
     assert "config.optimizers: " in refusal(Config(optimizers=Sgd()))
 
 
-def test_seed_beyond_what_a_key_takes_is_refused():
-    assert "config.seed: " in refusal(Config(seed=10**20))
+@pytest.mark.parametrize("seed", [2**32, 10**20])
+def test_seed_beyond_32_bits_is_refused(seed):
+    # A key keeps 32 bits: 2**32 would silently be the seed 0 again.
+    assert f"config.seed: {seed}" in refusal(Config(seed=seed))
+    validate(Config(seed=2**32 - 1))
 
 
 def test_pool_subset_below_the_budget():

@@ -25,7 +25,15 @@ LAYERS = (
 )
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 # The two columns, which meet where cycles are made.
-LEARNER = ("augment", "data", "models", "optimizers", "learner", "inference", "training")
+LEARNER = (
+    "augment",
+    "data",
+    "models",
+    "optimizers",
+    "learner",
+    "inference",
+    "training",
+)
 ACQUISITION = ("strategies", "pool", "metrics")
 
 
