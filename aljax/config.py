@@ -163,9 +163,9 @@ def _check_counts(config: Config) -> None:
                 )
     if config.pool_subset is not None and config.pool_subset < config.budget:
         raise ValueError(
-            f"--config.pool_subset: {config.pool_subset} images cannot fill a budget of "
-            f"{config.budget}; set it to at least config.budget, or to none for the "
-            "whole pool."
+            f"--config.pool_subset: {config.pool_subset} images cannot fill a budget "
+            f"of {config.budget}; set it to at least that, or to none for the whole "
+            "pool."
         )
 
 

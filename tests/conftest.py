@@ -46,7 +46,7 @@ def tiny_dataset() -> Dataset:
 
 @pytest.fixture(scope="session")
 def tiny_learner(tiny_dataset) -> Learner:
-    """One block a stage; detaches after epoch 20, and stops learning after epoch 30."""
+    """Two blocks; detaches after epoch 20, and stops learning after epoch 30."""
     config = Config(
         width=8,
         batch_size=8,
@@ -57,7 +57,7 @@ def tiny_learner(tiny_dataset) -> Learner:
     config.optimizers["sgd"] = Sgd(learning_rate=0.02)
     return Learner(
         config,
-        ResNet(BasicBlock, (1, 1, 1, 1), len(CLASSES), width=8, axis_name=AXIS),
+        ResNet(BasicBlock, (1, 1), len(CLASSES), width=8, axis_name=AXIS),
         Module(features=16),
         config.optimizers["sgd"].direction(),
         tiny_dataset.mean,

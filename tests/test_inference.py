@@ -6,9 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from aljax.config import Config
 from aljax.inference import make_predict, predict_all
-from aljax.learner import make_learner
 from aljax.parallel import make_mesh, replicate
 
 EVERYTHING = frozenset({"logits", "predicted_loss", "embedding"})
@@ -18,10 +16,9 @@ TOLERANCE = dict(rtol=1e-5, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
-def setup(tiny_dataset, draw_state):
-    """A narrow ResNet18, its scoring program, and the answers of one plain pass."""
-    learner = make_learner(Config(width=8), tiny_dataset, with_module=True)
-    mesh, state = make_mesh(1), draw_state(learner)
+def setup(tiny_learner, tiny_dataset, draw_state):
+    """A network, its scoring program, and the answers of one plain pass."""
+    learner, mesh, state = tiny_learner, make_mesh(1), draw_state(tiny_learner)
     indices = np.random.default_rng(1).permutation(240)[:COUNT]
     x = tiny_dataset.train_images[indices] / 255.0
     x = ((x - learner.mean) / learner.std).astype(np.float32)

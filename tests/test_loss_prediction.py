@@ -60,15 +60,19 @@ def shapes_of(name: str, width: int, size: int = 32):
     """Shapes of the parameters and of the stages, without computing either."""
     network = MODELS[name](classes=10, width=width)
     image = jnp.zeros((3, size, size, 3))
-    variables = jax.eval_shape(network.init, jax.random.key(0), image)
-    return variables["params"], jax.eval_shape(network.apply, variables, image).stages
+    key = jax.random.key(0)
+    features, variables = jax.eval_shape(network.init_with_output, key, image)
+    return variables["params"], features.stages
 
 
 def draw_module(stages):
-    random = np.random.default_rng(0)
-    stages = [random.normal(0, 1, s.shape).astype(np.float32) for s in stages]
-    module = LossPrediction()
-    return module, stages, module.init(jax.random.key(1), stages)
+    """The module, with random stages and weights for it."""
+    random, module = np.random.default_rng(0), LossPrediction()
+    shapes = stages, jax.eval_shape(module.init, jax.random.key(1), stages)
+    stages, variables = jax.tree.map(
+        lambda s: random.normal(0, 0.3, s.shape).astype(np.float32), shapes
+    )
+    return module, stages, variables
 
 
 def by_numpy(params, stages):
@@ -87,7 +91,7 @@ def test_module_fits_every_network(name, width, size):
     module, stages, variables = draw_module(shapes_of(name, width, size)[1])
     predicted = module.apply(variables, stages)
     assert predicted.shape == (3,) and predicted.dtype == np.float32
-    expected = by_numpy(jax.device_get(variables["params"]), stages)
+    expected = by_numpy(variables["params"], stages)
     np.testing.assert_allclose(predicted, expected, rtol=1e-4, atol=1e-6)
 
 

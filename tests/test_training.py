@@ -4,6 +4,7 @@ import dataclasses
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from types import SimpleNamespace
 
 import jax
@@ -123,11 +124,16 @@ def test_a_batch_holds_exactly_the_next_images_of_its_epoch(setup, step, size):
     images, labels = images_of_step(setup, step, 10)
     assert len(images) == size
     network = setup.learner.network.clone(axis_name=None)
-    features, updated = jax.jit(
-        lambda x: network.apply(
-            setup.start.variables, x, np.ones(size), train=True, mutable=["batch_stats"]
+
+    # Compiled in haste: it runs once.
+    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    def forward(x):
+        mask = np.ones(size, np.float32)
+        return network.apply(
+            setup.start.variables, x, mask, train=True, mutable=["batch_stats"]
         )
-    )(images)
+
+    features, updated = forward(images)
     state, report = setup.run(setup.start._replace(step=np.int32(step)), 10, step + 1)
     logits = np.asarray(features.logits)
     expected = cross_entropies(logits, labels).mean()
@@ -148,9 +154,10 @@ def test_padding_of_the_labelled_set_is_never_read(setup, monkeypatch):
 
 
 def test_overfits_a_few_images(setup):
-    state, _ = setup.run(setup.start, 16, 2 * (MILESTONE - 1))
-    _, report = setup.run(state, 16, 2 * MILESTONE)
-    assert report.accuracy == 1.0 and report.loss < 0.1
+    state, first = setup.run(setup.start, 16, 2)
+    state, _ = setup.run(state, 16, 2 * (MILESTONE - 1))
+    _, last = setup.run(state, 16, 2 * MILESTONE)
+    assert last.accuracy == 1.0 and last.loss < first.loss / 4
 
 
 def test_learning_rate_falls_at_the_milestone(setup):
@@ -186,15 +193,16 @@ def test_first_bad_step_is_reported(setup):
 
 
 def two_devices(parts, dataset, start, counts):
-    """In a process of two devices: what three steps give, and what 7 rows a batch do."""
+    """In a process of two devices: three steps, and what a batch of 7 is told."""
     direction = parts["config"].optimizers["sgd"].direction()
     learner = Learner(**parts, optimizer=direction)
     run = make_run(learner, dataset, devices=2)
     results = [run(start, count, 3) for count in counts]
     odd = dataclasses.replace(learner, config=replace(learner.config, "batch_size", 7))
+    images, refusal = (dataset.train_images, dataset.train_labels), None
     try:
-        refusal = None
-        make_run(odd, dataset, devices=2)(start, 10, 0)
+        program = make_train(odd, make_mesh(2))
+        jax.eval_shape(program, start, *images, labels_of(10), jax.random.key(KEY), 1)
     except ValueError as error:
         refusal = str(error)
     return results, refusal

@@ -12,12 +12,14 @@ import torch.nn.functional as F
 from torch import nn
 
 BLOCKS = {
+    "resnet10": (1, 1, 1, 1),
     "resnet18": (2, 2, 2, 2),
     "resnet34": (3, 4, 6, 3),
     "resnet50": (3, 4, 6, 3),
     "resnet101": (3, 4, 23, 3),
     "resnet152": (3, 8, 36, 3),
 }
+BASIC = ("resnet10", "resnet18", "resnet34")  # the others are made of Bottlenecks
 
 
 def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
@@ -84,22 +86,15 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """A residual network for small images (He et al., arXiv 1512.03385)."""
 
-    def __init__(
-        self,
-        name: str,
-        channels: int,
-        classes: int,
-        width: int,
-        blocks: tuple[int, ...] | None = None,
-    ):
+    def __init__(self, name: str, channels: int, classes: int, width: int):
         super().__init__()
-        block = BasicBlock if name in ("resnet18", "resnet34") else Bottleneck
+        block = BasicBlock if name in BASIC else Bottleneck
         self.conv = _conv(channels, width, 3)
         self.norm = nn.BatchNorm2d(width)
         self.relu = nn.ReLU()
         self.stages = nn.ModuleList()
         inputs = width
-        for i, count in enumerate(blocks or BLOCKS[name]):
+        for i, count in enumerate(BLOCKS[name]):
             planes = width * 2**i
             stage = nn.ModuleList()
             for j in range(count):
@@ -125,7 +120,7 @@ class LossNet(nn.Module):
 
     def __init__(self, name: str, width: int, features: int = 128):
         super().__init__()
-        expansion = 1 if name in ("resnet18", "resnet34") else 4
+        expansion = 1 if name in BASIC else 4
         self.layers = nn.ModuleList(
             nn.Linear(width * expansion * 2**i, features) for i in range(4)
         )
