@@ -225,20 +225,23 @@ def test_finished_runs_are_skipped(session, undisturbed):
     assert (path.stat().st_mtime_ns, session.clock.programs) == before
 
 
-def interrupt(session, workdir):
-    """Leaves a run in the middle of its second cycle, with two checkpoints."""
+def interrupt(session, workdir, chances=3):
+    """Leaves a run with one row and two checkpoints, some chances into cycle 2.
+
+    The first chance is in its query, later ones are in its training.
+    """
     (group,) = expand(CONFIG)
     folder = RunFolder(workdir, group[0])
 
-    class InSecondCycle:
+    class SecondCycle:
         asked = 0
 
         @property
         def requested(self):
             self.asked += len(folder.rows()) == 1
-            return self.asked > 3  # past the query, in training
+            return self.asked > chances
 
-    regular, session.preemption = session.preemption, InSecondCycle()
+    regular, session.preemption = session.preemption, SecondCycle()
     try:
         with pytest.raises(Preempted):
             run_group(session, group, workdir)
@@ -288,7 +291,7 @@ def test_all_checkpoints_damaged_begins_again(session, undisturbed, tmp_path):
 
 
 def test_torn_row_is_written_again(session, undisturbed, tmp_path):
-    folder, _ = interrupt(session, tmp_path)
+    folder, _ = interrupt(session, tmp_path, chances=0)
     path = folder.path / "cycles.jsonl"
     path.write_text(path.read_text()[:-20])
     (rows,) = run(session, CONFIG, tmp_path)
