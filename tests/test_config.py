@@ -50,7 +50,7 @@ def test_default_is_valid():
 )
 def test_unknown_name_gets_the_nearest_and_all(field, value, nearest):
     message = refusal(replace(Config(), field, value))
-    assert f"config.{field}: unknown value {value!r}" in message
+    assert f"--config.{field}: unknown value {value!r}" in message
     assert f"did you mean {nearest!r}?" in message
     assert "Choose one of: " in message
 
@@ -77,28 +77,31 @@ AT_LEAST_0 = [
 @pytest.mark.parametrize("field", AT_LEAST_1)
 def test_count_below_one(field, value):
     message = refusal(replace(Config(), field, value))
-    assert f"config.{field}: {value} is too small" in message
+    assert f"--config.{field}: {value} is too small" in message
     assert "at least 1" in message
 
 
 @pytest.mark.parametrize("field", AT_LEAST_0)
 def test_number_below_zero(field):
     message = refusal(replace(Config(), field, -1))
-    assert f"config.{field}: -1 is too small" in message and "zero or more" in message
+    assert f"--config.{field}: -1 is too small" in message and "zero or more" in message
     validate(replace(Config(), field, 0))
 
 
 @pytest.mark.parametrize(
     "config, field",
     [
-        (Config(schedule=Schedule(milestones=(10, -1))), "config.schedule.milestones"),
+        (
+            Config(schedule=Schedule(milestones=(10, -1))),
+            "--config.schedule.milestones",
+        ),
         (
             Config(optimizers={"sgd": Sgd(learning_rate=-0.1)}),
-            "config.optimizers.sgd.learning_rate",
+            "--config.optimizers.sgd.learning_rate",
         ),
         (
             Config(optimizers={"sgd": Sgd(learning_rate=float("nan"))}),
-            "config.optimizers.sgd.learning_rate",
+            "--config.optimizers.sgd.learning_rate",
         ),
     ],
     ids=["milestones", "learning rate", "nan"],
@@ -127,7 +130,7 @@ def test_number_inside_a_setting(config, field):
 )
 def test_wrong_type(field, value, shown):
     message = refusal(replace(Config(), field, value))
-    assert f"config.{field}: {value!r} is of the wrong type" in message
+    assert f"--config.{field}: {value!r} is of the wrong type" in message
     assert shown in message
 
 
@@ -137,37 +140,37 @@ def test_wrong_type(field, value, shown):
 def test_section_of_the_wrong_type(field):
     expected = type(getattr(Config(), field)).__name__
     message = refusal(replace(Config(), field, "x"))
-    assert message == f"config.{field}: 'x' is not a {expected}."
+    assert message == f"--config.{field}: 'x' is not a {expected}."
 
 
 def test_optimizer_settings():
     message = refusal(Config(optimizers={"sgd": Sgd(), "adamm": Adam()}))
-    assert "config.optimizers: unknown value 'adamm'; did you mean 'adam'?" in message
+    assert "--config.optimizers: unknown value 'adamm'; did you mean 'adam'?" in message
     message = refusal(Config(optimizers={"sgd": Adam()}))
-    assert "config.optimizers.sgd: Adam(" in message and "is not a Sgd." in message
+    assert "--config.optimizers.sgd: Adam(" in message and "is not a Sgd." in message
     message = refusal(Config(optimizers={"sgd": Sgd(nesterov="yes")}))
-    assert "config.optimizers.sgd.nesterov: 'yes' is of the wrong type" in message
+    assert "--config.optimizers.sgd.nesterov: 'yes' is of the wrong type" in message
 
 
 def test_optimizer_without_settings_is_refused():
     message = refusal(Config(optimizer="adamw", optimizers={"sgd": Sgd()}))
-    assert "adamw" in message and "config.optimizers" in message
+    assert "adamw" in message and "--config.optimizers" in message
 
 
 def test_optimizers_that_are_no_dict_are_refused():
-    assert "config.optimizers: " in refusal(Config(optimizers=Sgd()))
+    assert "--config.optimizers: " in refusal(Config(optimizers=Sgd()))
 
 
 @pytest.mark.parametrize("seed", [2**32, 10**20])
 def test_seed_beyond_32_bits_is_refused(seed):
     # A key keeps 32 bits: 2**32 would silently be the seed 0 again.
-    assert f"config.seed: {seed}" in refusal(Config(seed=seed))
+    assert f"--config.seed: {seed}" in refusal(Config(seed=seed))
     validate(Config(seed=2**32 - 1))
 
 
 def test_pool_subset_below_the_budget():
     message = refusal(Config(budget=500, pool_subset=499))
-    assert "config.pool_subset: 499" in message
+    assert "--config.pool_subset: 499" in message
     assert "budget of 500" in message and "none" in message
     validate(Config(budget=500, pool_subset=500))
     validate(Config(budget=500, pool_subset=None))
@@ -179,7 +182,7 @@ def test_pool_must_last():
     with pytest.raises(ValueError) as error:
         check_pool(config, 249)
     message = str(error.value)
-    assert message.startswith("config.cycles: 4 cycles buy 250 labels")
+    assert message.startswith("--config.cycles: 4 cycles buy 250 labels")
     assert "initial 100 + 3 x budget 50" in message
     assert "cifar10 has 249" in message and "lower cycles" in message
 

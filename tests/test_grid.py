@@ -95,15 +95,15 @@ def test_bad_shard(text):
 @pytest.mark.parametrize(
     "sweep, texts",
     [
-        ({"stratgy": ("random",)}, ["config.sweep", "'stratgy'", "mean 'strategy'?"]),
-        ({"trials": (1, 2)}, ["config.sweep", "'trials'", "Choose one of: model"]),
-        ({"strategy": "random"}, ["config.sweep", "'random'", "list of values"]),
-        ({"strategy": ()}, ["config.sweep", "()", "list of values"]),
-        ({"seed": (1, 2, 1)}, ["config.sweep: 'seed'", "twice", "(1, 2, 1)"]),
-        ({"strategy": ("random", "x")}, ["config.strategy", "'x'", "Choose one of"]),
-        ({"width": (8, 0)}, ["config.width: 0", "at least 1"]),
-        ({"width": (8, "16")}, ["config.width: '16'", "must be int"]),
-        ({"budget": (1000, 20_000)}, ["config.pool_subset: 10000", "20000"]),
+        ({"stratgy": ("random",)}, ["--config.sweep", "'stratgy'", "mean 'strategy'?"]),
+        ({"trials": (1, 2)}, ["--config.sweep", "'trials'", "Choose one of: model"]),
+        ({"strategy": "random"}, ["--config.sweep", "'random'", "list of values"]),
+        ({"strategy": ()}, ["--config.sweep", "()", "list of values"]),
+        ({"seed": (1, 2, 1)}, ["--config.sweep: 'seed'", "twice", "(1, 2, 1)"]),
+        ({"strategy": ("random", "x")}, ["--config.strategy", "'x'", "Choose one of"]),
+        ({"width": (8, 0)}, ["--config.width: 0", "at least 1"]),
+        ({"width": (8, "16")}, ["--config.width: '16'", "must be int"]),
+        ({"budget": (1000, 20_000)}, ["--config.pool_subset: 10000", "20000"]),
         ({"model": (["resnet18"],)}, ["resnet18"]),
     ],
 )
@@ -115,7 +115,7 @@ def test_bad_grid(sweep, texts):
 
 
 def test_grid_that_is_no_dict():
-    with pytest.raises(ValueError, match=r"config\.sweep: \('strategy',\) is not a"):
+    with pytest.raises(ValueError, match=r"--config\.sweep: \('strategy',\) is not a"):
         validate_grid(Config(sweep=("strategy",)))
 
 

@@ -1,0 +1,72 @@
+"""`kill -9` and SIGTERM at random moments of a real run, then the same command.
+
+ALJAX_INTERRUPTIONS=10 makes it ten of them.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.test_experiment import results
+
+ROOT = Path(__file__).parent.parent
+INTERRUPTIONS = int(os.environ.get("ALJAX_INTERRUPTIONS", "3"))
+PREEMPTED = 75
+
+
+def command(folder, workdir):
+    return [
+        *(sys.executable, str(ROOT / "launch.py"), f"--workdir={workdir}"),
+        f"--compile_cache_dir={folder / 'programs'}",
+        *("--config.width=4", "--config.epochs=6", "--config.cycles=3"),
+        *("--config.initial=64", "--config.budget=64", "--config.pool_subset=512"),
+        *("--config.batch_size=16", "--config.checkpoint_seconds=0.1"),
+        "--config.sweep={'strategy': ('learning_loss',)}",
+    ]
+
+
+def rows(workdir):
+    (path,) = workdir.rglob("cycles.jsonl")
+    return results([json.loads(line) for line in path.read_text().splitlines()])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_interrupted_at_random_moments(number, tmp_path):
+    calm, rough = tmp_path / "calm", tmp_path / "rough"
+    subprocess.run(command(tmp_path, calm), check=True, capture_output=True)
+    start = time.monotonic()
+    subprocess.run(command(tmp_path, calm / "again"), check=True, capture_output=True)
+    seconds = time.monotonic() - start
+    moments = random.Random(0)
+    interrupted = 0
+    for _ in range(10 * INTERRUPTIONS):
+        process = subprocess.Popen(
+            command(tmp_path, rough), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        try:
+            process.communicate(timeout=moments.uniform(0.3, 1) * seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+            process.communicate()
+            interrupted += 1
+            # A signal that comes before the handler is there ends the process too.
+            assert process.returncode in (PREEMPTED, -number, 0)
+        if process.returncode == 0 and interrupted >= INTERRUPTIONS:
+            break
+        if process.returncode == 0:
+            rough = tmp_path / f"rough{interrupted}"
+    done = subprocess.run(command(tmp_path, rough), check=True, capture_output=True)
+    assert done.returncode == 0
+    assert interrupted >= INTERRUPTIONS
+    expected = rows(calm / "resnet18")
+    assert len(expected) == 3
+    for workdir in tmp_path.glob("rough*"):
+        assert rows(workdir) == expected
