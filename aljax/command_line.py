@@ -113,7 +113,13 @@ def _load(path: str) -> Config:
             f"the recipes are in {_CONFIGS}: "
             f"{', '.join(sorted(p.name for p in _CONFIGS.glob('*.py')))}."
         )
-    config = runpy.run_path(name)["get_config"](*argument)
+    get_config = runpy.run_path(name).get("get_config")
+    if get_config is None:
+        raise ValueError(f"--config={path}: the file has no function get_config().")
+    try:
+        config = get_config(*argument)
+    except TypeError as error:  # an unknown field, or an argument it does not take
+        raise ValueError(f"--config={path}: {error}.") from error
     if not isinstance(config, Config):
         raise ValueError(
             f"--config={path}: get_config() gives a {type(config).__name__}; "

@@ -5,24 +5,36 @@ import time
 
 import jax
 
-_COMPILE_EVENTS = (
-    "/jax/core/compile/jaxpr_to_mlir_module_duration",
-    "/jax/core/compile/backend_compile_duration",
-)
+_COMPILING = "/jax/core/compile/"
+_COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 class CompileClock:
-    """Adds up the seconds that this process has spent compiling, and the programs."""
+    """Adds up the seconds that this process has spent compiling, and the programs.
+
+    Tracing, lowering and compiling report their durations when they end, and a program
+    traced inside another is reported before it: what counts is the union of the spans.
+    """
 
     def __init__(self):
         self.seconds = 0.0
         self.programs = 0
+        self._spans: list[tuple[float, float]] = []
         jax.monitoring.register_event_duration_secs_listener(self._listen)
 
     def _listen(self, event: str, seconds: float, **kwargs) -> None:
-        if event in _COMPILE_EVENTS:
-            self.seconds += seconds
-            self.programs += event == _COMPILE_EVENTS[-1]
+        if not event.startswith(_COMPILING):
+            return
+        self.programs += event == _COMPILED
+        end = time.monotonic()
+        start = end - seconds
+        while self._spans and self._spans[-1][0] >= start:
+            inner = self._spans.pop()
+            self.seconds -= inner[1] - inner[0]
+        if self._spans:
+            start = max(start, self._spans[-1][1])
+        self._spans.append((start, end))
+        self.seconds += end - start
 
 
 class Stopwatch:

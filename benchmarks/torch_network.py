@@ -110,11 +110,13 @@ def joint_loss(
     logits: torch.Tensor, predicted: torch.Tensor, labels: torch.Tensor
 ) -> torch.Tensor:
     """Mean cross-entropy + the ranking loss of pairs (i, n-1-i), both weighing 1."""
-    losses = F.cross_entropy(logits.float(), labels, reduction="none")
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    logits, predicted = logits.to(wide), predicted.to(wide)
+    losses = F.cross_entropy(logits, labels, reduction="none")
     pairs = len(labels) // 2
     if pairs == 0:
         return losses.mean()
     gap = (losses - losses.flip(0)).detach()[:pairs]
-    predicted_gap = (predicted - predicted.flip(0)).float()[:pairs]
+    predicted_gap = (predicted - predicted.flip(0))[:pairs]
     sign = torch.where(gap > 0, 1.0, -1.0)
     return losses.mean() + F.relu(1.0 - sign * predicted_gap).mean()

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aljax.config import Config, Data
+from aljax.results import write_experiment
+
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 
@@ -132,6 +135,39 @@ def test_bad_image_folders(names, words, tmp_path):
     for word in [*words, "images.zip"]:
         assert word in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["images.zip"]
+
+
+def test_workdir_of_another_experiment(tmp_path):
+    write_experiment(tmp_path / "w", Config(seed=3, data=Data(name="cifar10")))
+    before = (tmp_path / "w" / "config.json").read_bytes()
+    done = launch("--workdir=w", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert "--workdir=w holds another experiment" in line
+    assert "seed (3 there, 0 here)" in line
+    assert "data.name (cifar10 there, fashion_mnist_mini here)" in line
+    assert "Choose another --workdir" in line
+    (path,) = (tmp_path / "w").iterdir()
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("from aljax.config import Config\ndef get_config():\n"
+         "    return Config(modle='resnet18')", ["unexpected", "'modle'"]),
+        ("def get_config():\n    return 3", ["int", "aljax.config.Config"]),
+        ("config = 3", ["no function get_config()"]),
+    ],
+    ids=["unknown field", "not a Config", "no function"],
+)  # fmt: skip
+def test_bad_configuration_files(text, words, tmp_path):
+    (tmp_path / "c.py").write_text(text)
+    done = launch("--config=c.py", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    for word in ["--config=c.py", *words]:
+        assert word in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_dry_run_lists_the_runs_and_writes_nothing(tmp_path):

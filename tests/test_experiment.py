@@ -5,6 +5,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -337,3 +338,14 @@ def test_reset_never_leaks_and_says_so(session, tmp_path):
     # Resumed after its first trial, the second finds the weights again.
     shutil.rmtree(tmp_path / group[1].folder)
     assert results(run(session, config, tmp_path)[1]) == results(second)
+
+
+def test_bfloat16_computes_narrow_and_keeps_weights_wide(session, tmp_path):
+    config = replace(CONFIG, "precision", "bfloat16")
+    (narrow,) = run(session, config, tmp_path)
+    (wide,) = run(session, CONFIG, tmp_path / "wide")
+    assert narrow[0]["queried"] == wide[0]["queried"]
+    assert narrow[0]["test_loss"] != wide[0]["test_loss"]
+    assert np.isfinite([row["test_loss"] for row in narrow]).all()
+    state = session.programs(config).init(key_for(0, 1, 1, "weights"))
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(state)} == {"float32", "int32"}

@@ -33,14 +33,15 @@ from aljax.parallel import AXIS, EVERYWHERE, make_mesh, replicate, spmd
 from aljax.training import joint_loss, update
 
 torch = pytest.importorskip("torch", reason="parity is measured against PyTorch")
-reference = pytest.importorskip("torch_reference")
+from tests import torch_reference as reference  # noqa: E402
+
 torch.set_num_threads(1)  # small networks; the cores may be busy
 
 CLASSES, WIDTH, ROWS, NEAR = 10, 4, 6, 5e-5
 WEIGHT, MARGIN = 0.7, 1.3  # λ, ξ
 NETWORKS = MODELS | {"resnet10": partial(ResNet, BasicBlock, (1, 1, 1, 1))}
 # Bounds on errors, with the largest error seen when they were chosen.
-FORWARD = 2e-6  # 5e-7: logits, stages, embedding, losses
+FORWARD = 5e-6  # 2e-6: logits, stages, embedding, losses
 PREDICTED = 1e-5  # 3e-6: a sum of 512 terms that partly cancel
 STATISTICS = 3e-6  # 9e-7: running means and variances
 GRADIENT = 5e-5  # 2e-5; half of the tensors within a fifth of it: 3e-6
@@ -296,10 +297,6 @@ def test_ranking_loss(count):
     assert not ours[1][count:].any()
 
 
-# Distances after each of five steps: of weights, and of their moves since the start,
-# which are a thousandth of the weights and so keep three digits less.
-STEPPED = 5e-5
-MOVED = {"sgd": 1e-3, "adam": 5e-3, "adamw": 5e-3, "rmsprop": 5e-3}
 # Adam's 1 - 0.999^t has five digits left in float32.
 ALONE = {"adam": 2e-5, "adamw": 2e-5}
 # Settings under which the place of every term shows: ε as large as the gradients.
@@ -339,19 +336,25 @@ def test_optimizer_on_given_gradients(name, odd):
 # Epochs finished before each of five steps, and its real rows: the module is detached
 # from the third on, the batch of the fourth is short, the rate falls before the fifth.
 STEPS = ((0, ROWS), (119, ROWS), (120, ROWS), (121, ROWS - 1), (160, ROWS))
-STEP_SEEDS = {"sgd": 2, "adam": 2}
-STEP_NEAR = 1e-5  # the loss of a step, and so its gradients, are less far off than NEAR
+STEP_SEED = 3  # all four find a trajectory there
+STEP_NEAR = 1e-5  # a network of ten layers errs less
+# Distances of weights after each step, and of their moves since the first: these are a
+# thousandth of the weights, so float32 weights leave them three digits less.
+STEPPED = {"sgd": 5e-5, "adam": 1e-5, "adamw": 5e-6, "rmsprop": 1e-4}
+MOVED = {"sgd": 1e-3, "adam": 5e-3, "adamw": 5e-3, "rmsprop": 1e-3}
 
 
 def five_steps(optimizer: str, seed: int) -> list | None:
-    """Batches, and PyTorch's losses and weights after each; None if a ReLU is near."""
-    backbone, lossnet = make_pair("resnet10", 3).restore()
-    nets = backbone, lossnet
+    """Batches, and PyTorch's losses and weights after each; None if a ReLU is near.
+
+    The last dictionary says which weights had a gradient above rounding in all steps.
+    """
+    nets = make_pair("resnet10", 3).restore()
     optimizers = [reference.optimizer(optimizer, net.parameters()) for net in nets]
-    steps = []
+    steps, live = [], [{}, {}]
     for i, (epoch, count) in enumerate(STEPS):
         ours, theirs = batch(count, 3, seed + 1000 * i)
-        if nearest(copy.deepcopy(backbone), theirs[0]) < STEP_NEAR:
+        if nearest(copy.deepcopy(nets[0]), theirs[0]) < STEP_NEAR:
             return None
         result = reference.joint_loss(*nets, *theirs, epoch >= 120, WEIGHT, MARGIN)
         for o in optimizers:
@@ -360,19 +363,22 @@ def five_steps(optimizer: str, seed: int) -> list | None:
         result["joint"].backward()
         for o in optimizers:
             o.step()
+        for net, seen in zip(nets, live, strict=True):
+            for path, g in reference.dump(net, gradients=True).items():
+                seen[path] = seen.get(path, True) & (np.abs(g) > 1e-6)
         loss = float(result["cross_entropy"].detach()) * count
-        steps.append((epoch, ours, loss, *map(reference.dump, nets)))
+        copies = [dict(seen) for seen in live]
+        steps.append((epoch, ours, loss, [reference.dump(net) for net in nets], copies))
     return steps
 
 
-def distance(a: dict, b: dict, paths) -> float:
-    """The largest |a - b| / |b|, in 2-norms, over tensors."""
-    d = {p: np.linalg.norm(a[p] - b[p]) / np.linalg.norm(b[p]) for p in paths}
-    w = max(d, key=d.get)
-    if d[w] > 2e-3:
-        i = np.argsort(-np.abs(a[w] - b[w]).ravel())[:6]
-        print(w, a[w].shape, (a[w] - b[w]).ravel()[i], b[w].ravel()[i], i)
-    return max(np.linalg.norm(a[p] - b[p]) / np.linalg.norm(b[p]) for p in paths)
+def distance(a: dict, b: dict) -> float:
+    """The largest |a - b| / |b|, in 2-norms, over tensors that are not empty."""
+    return max(
+        np.linalg.norm(a[path] - b[path]) / np.linalg.norm(b[path])
+        for path in b
+        if b[path].size
+    )
 
 
 def any_optimizer() -> optax.GradientTransformation:
@@ -417,45 +423,39 @@ def step_program():
         loss_opt_state=learner.optimizer.init(loss_params),
     )
     step = spmd(partial(update, learner), mesh, (EVERYWHERE,) * 5, EVERYWHERE)
-    return pair, replicate(state, mesh), step
+    return pair, state, step
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_five_steps(optimizer):
     """Adam and RMSProp divide a gradient by its own size.
 
-    Where it is all but zero, its sign, and so a whole step, is rounding: errors of a
-    few weights are as large as the step. Distances between tensors forgive them.
+    Where it is all but zero, its sign, and so a whole step, is rounding. Distances
+    between tensors forgive the few weights that the report's L2 leaves so. AdamW has no
+    L2: there, weights without a gradient are left out.
     """
     pair, state, step = step_program()
-    seeds = itertools.count(STEP_SEEDS.get(optimizer, 0))
+    seeds = itertools.count(STEP_SEED)
     steps = next(filter(None, (five_steps(optimizer, seed) for seed in seeds)))
     index = jnp.int32(list(OPTIMIZERS).index(optimizer))
     state = state._replace(
         opt_state=(index, state.opt_state[1]),
         loss_opt_state=(index, state.loss_opt_state[1]),
     )
-    for epoch, images, expected, *theirs in steps:
+    state = replicate(state, make_mesh(1))  # as the program returns it
+    for epoch, images, expected, theirs, live in steps:
         state, (loss, _) = step(state, *images, jnp.int32(epoch))
         assert error(loss, expected) < FORWARD
         ours = state.variables, {"params": state.loss_params}
         first = pair.variables, pair.module_variables
-        for a, b, start in zip(ours, theirs, first, strict=True):
-            a = {p: np.float64(v) for p, v in reference.flatten(a).items()}
-            start = reference.flatten(start)
-            # The last bias of the module has no gradient: AdamW steps by rounding.
-            paths = [p for p in b if p[-2:] != ("head", "bias") or b is theirs[0]]
-            moved = [{p: x[p] - start[p] for p in paths} for x in (a, b)]
-            print(
-                optimizer,
-                epoch,
-                "loss %.1e weights %.1e moved %.1e"
-                % (
-                    error(loss, expected),
-                    distance(a, b, paths),
-                    distance(*moved, paths),
-                ),
+        for a, b, start, mask in zip(ours, theirs, first, live, strict=True):
+            a, start = reference.flatten(a), reference.flatten(start)
+            if optimizer != "adamw":
+                mask = {}
+            a, b, start = (
+                {p: np.float64(x[p])[mask.get(p, ...)] for p in b}
+                for x in (a, b, start)
             )
-            continue
-            assert distance(a, b, paths) < STEPPED
-            assert distance(*moved, paths) < MOVED[optimizer]
+            assert distance(a, b) < STEPPED[optimizer]
+            moved = ({p: x[p] - start[p] for p in b} for x in (a, b))
+            assert distance(*moved) < MOVED[optimizer]

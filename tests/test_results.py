@@ -200,7 +200,7 @@ def test_workdir_of_another_experiment_is_refused(tmp_path):
 
 
 def test_workdir_that_cannot_be_a_folder_is_refused(tmp_path):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").touch(mode=0o777)
     for workdir in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(ValueError) as error:
             check_workdir(workdir, CONFIG)
