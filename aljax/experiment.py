@@ -81,7 +81,7 @@ def run_trial(
     session: Session, run: Run, workdir: Path, inherited: TrainState | None = None
 ) -> TrainState:
     """Carries one run to its end; returns its last state."""
-    folder = RunFolder(workdir, run)
+    folder = RunFolder(workdir / run.folder)
     folder.create(run, session.dataset.fingerprint)
     trial = open_trial(session, run, folder, inherited)
     try:
@@ -105,7 +105,7 @@ def run_group(session: Session, group: list[Run], workdir: Path) -> None:
     """Runs trials that need each other, in order; finished ones are skipped."""
     state = None
     for run in group:
-        folder = RunFolder(workdir, run)
+        folder = RunFolder(workdir / run.folder)
         finished = len(folder.rows()) == run.config.cycles
         if finished and not run.leaky:
             session.console.skip(run.training_images)
@@ -169,6 +169,6 @@ def run_experiment(
             except Diverged as error:
                 failures.append(str(error))
                 console.say(f"stopped: {error}")
-            write_results(workdir, runs)
+            write_results(workdir)
         console.paths([workdir / "results.json", *(workdir / r.folder for r in runs)])
     return failures

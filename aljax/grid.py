@@ -63,7 +63,7 @@ def members(config: Config) -> Iterator[tuple[str, Config]]:
             f"{n}={v}" for n, v in zip(names, values, strict=True) if n not in FOLDERS
         ]
         parts = [",".join(extra)] if extra else []
-        yield "/".join(parts + [getattr(member, f) for f in FOLDERS]), member
+        yield "/".join(parts + [str(getattr(member, f)) for f in FOLDERS]), member
 
 
 def expand(config: Config) -> list[list[Run]]:
@@ -137,7 +137,7 @@ def validate_grid(config: Config) -> None:
                 f"--config.sweep: {name!r} has {values!r}; give a list of values, "
                 f"for example {{'strategy': ('random', 'entropy')}}."
             )
-        if len(set(values)) < len(values):
+        if len(set(map(repr, values))) < len(values):
             raise ValueError(f"--config.sweep: {name!r} lists a value twice: {values}.")
     for _, member in members(config):
         validate(member)

@@ -7,6 +7,7 @@ WORKDIR/<model>/<optimizer>/<strategy>/trial_<t>/       one run:
 """
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -114,17 +115,21 @@ def write_experiment(workdir: Path, config: Config) -> None:
     """Makes the folder and its `config.json`; a grid that has grown is written anew."""
     workdir.mkdir(parents=True, exist_ok=True)
     known = read_json(workdir / "config.json")
-    content = {"config": flatten(config)} | environment()
-    if known is None or len(str(known["config"]["sweep"])) < len(str(config.sweep)):
+    if known is None or _members(known["config"]["sweep"]) < _members(config.sweep):
+        content = {"config": flatten(config)} | environment()
         write_json(workdir / "config.json", content)
+
+
+def _members(sweep: dict[str, list]) -> int:
+    return math.prod(len(values) for values in sweep.values())
 
 
 class RunFolder:
     """One run on disk."""
 
-    def __init__(self, workdir: Path, run: Run):
-        self.path = workdir / run.folder
-        self._rows = self.path / "cycles.jsonl"
+    def __init__(self, path: Path):
+        self.path = path
+        self._rows = path / "cycles.jsonl"
 
     def create(self, run: Run, fingerprint: str) -> None:
         """Makes the folder, and mends a row that a crash cut in two."""
@@ -133,6 +138,7 @@ class RunFolder:
             content = {
                 "config": flatten(run.config),
                 "trial": run.trial,
+                "label": run.label,
                 "leaky": run.leaky,
                 "data_fingerprint": fingerprint,
             }
@@ -162,24 +168,36 @@ class RunFolder:
             os.fsync(file.fileno())
 
 
-def write_results(workdir: Path, runs: list[Run]) -> None:
-    """Collects the curves of all runs into `results.json`, as far as they are.
+def find_runs(workdir: Path) -> list[RunFolder]:
+    """Every run in a workdir that has finished a cycle, trials in order."""
+    runs = "*/*/*/trial_*/cycles.jsonl"
+    found = [*workdir.glob(runs), *workdir.glob(f"*=*/{runs}")]
 
-    Fields that are swept but name no folder of the usual three put each member of the
-    grid, and a `results.json` of its own, into a folder such as `width=16`.
+    def order(path: Path):
+        return path.parents[1], int(path.parent.name.removeprefix("trial_"))
+
+    return [RunFolder(path.parent) for path in sorted(found, key=order)]
+
+
+def write_results(workdir: Path) -> None:
+    """Collects the curves of all runs in a workdir into `results.json`.
+
+    Whoever ran them: the shards of a grid may share a workdir. Fields that are swept
+    but name no folder of the usual three put each member of the grid, and a
+    `results.json` of its own, into a folder such as `width=16`.
     """
     tables: dict[Path, dict] = {}
-    for run in runs:
-        rows = RunFolder(workdir, run).rows()
-        if not rows:
+    for folder in find_runs(workdir):
+        rows, about = folder.rows(), read_json(folder.path / "config.json")
+        if not rows or about is None:
             continue
-        config = run.config
-        base = (workdir / run.folder).parents[3]
+        base, config = folder.path.parents[3], about["config"]
         table = tables.setdefault(base, {"strategies": {}})["strategies"]
-        table = table.setdefault(config.strategy, {}).setdefault(config.optimizer, {})
+        for name in (config["strategy"], config["optimizer"]):
+            table = table.setdefault(name, {})
         entry = table.setdefault(
-            config.model,
-            {"label": run.label, "labeled_sizes": [], "accuracies": []},
+            config["model"],
+            {"label": about["label"], "labeled_sizes": [], "accuracies": []},
         )
         entry["labeled_sizes"].append([row["labeled"] for row in rows])
         entry["accuracies"].append(

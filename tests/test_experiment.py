@@ -75,7 +75,9 @@ def run(session, config, workdir, trial=None):
     for group in expand(config):
         if trial is None or group[0].trial == trial:
             run_group(session, group, Path(workdir))
-            rows += [RunFolder(Path(workdir), member).rows() for member in group]
+            rows += [
+                RunFolder(Path(workdir) / member.folder).rows() for member in group
+            ]
     return rows
 
 
@@ -214,7 +216,7 @@ def test_time_adds_up_over_restarts(session, tmp_path):
     spent = json.loads((meta / "meta" / "metadata").read_text())["train_seconds"]
     assert spent > 0
     run_group(session, group, tmp_path)
-    row = RunFolder(tmp_path, group[0]).rows()[0]
+    row = RunFolder(tmp_path / group[0].folder).rows()[0]
     assert row["train_seconds"] > spent
 
 
@@ -232,7 +234,7 @@ def interrupt(session, workdir, chances=3):
     The first chance is in its query, later ones are in its training.
     """
     (group,) = expand(CONFIG)
-    folder = RunFolder(workdir, group[0])
+    folder = RunFolder(workdir / group[0].folder)
 
     class SecondCycle:
         asked = 0
@@ -313,7 +315,7 @@ def test_divergence_names_cycle_epoch_and_remedy(session, tmp_path):
     ):
         run(session, config, tmp_path)
     (group,) = expand(config)
-    assert RunFolder(tmp_path, group[0]).rows() == []
+    assert RunFolder(tmp_path / group[0].folder).rows() == []
 
 
 def test_reset_trial_starts_warm(session, undisturbed, tmp_path):
@@ -332,7 +334,7 @@ def test_reset_never_leaks_and_says_so(session, tmp_path):
     assert results(second)[0]["queried"] == results(clean[1])[0]["queried"]
     assert second[0]["test_loss"] != clean[1][0]["test_loss"]
     (group,) = expand(config)
-    write_results(tmp_path, group)
+    write_results(tmp_path)
     table = json.loads((tmp_path / "results.json").read_text())["strategies"]
     assert "leaky" in table["learning_loss"]["sgd"]["tiny"]["label"]
     # Resumed after its first trial, the second finds the weights again.

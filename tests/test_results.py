@@ -30,18 +30,18 @@ def row(cycle: int, accuracy: float = 0.5) -> dict:
 def open_runs(workdir, config=CONFIG) -> list:
     runs = [run for group in expand(config) for run in group]
     for run in runs:
-        RunFolder(workdir, run).create(run, "abc")
+        RunFolder(workdir / run.folder).create(run, "abc")
     return runs
 
 
 def test_rows_come_back_in_order(tmp_path):
     run, other = open_runs(tmp_path)
-    folder = RunFolder(tmp_path, run)
+    folder = RunFolder(tmp_path / run.folder)
     assert folder.rows() == []
     folder.append(row(1))
     folder.append(dict(reversed(row(2).items())))
     assert folder.rows() == [row(1), row(2)]
-    assert RunFolder(tmp_path, other).rows() == []
+    assert RunFolder(tmp_path / other.folder).rows() == []
     path = tmp_path / "resnet18/adam/random/trial_1/cycles.jsonl"
     lines = path.read_text().splitlines()
     assert [list(json.loads(line)) for line in lines] == [list(ROW_FIELDS)] * 2
@@ -57,7 +57,7 @@ def test_row_fields_are_the_documented_ones():
 
 
 def test_row_with_other_fields_is_a_bug(tmp_path):
-    folder = RunFolder(tmp_path, open_runs(tmp_path)[0])
+    folder = RunFolder(tmp_path / open_runs(tmp_path)[0].folder)
     with pytest.raises(AssertionError, match="extra"):
         folder.append(row(1) | {"extra": 0})
     assert folder.rows() == []
@@ -66,7 +66,7 @@ def test_row_with_other_fields_is_a_bug(tmp_path):
 @pytest.mark.parametrize("torn", ["{", '{"trial": 1, "cyc', json.dumps(row(3))])
 def test_row_cut_by_a_crash_is_dropped(tmp_path, torn):
     run = open_runs(tmp_path)[0]
-    folder = RunFolder(tmp_path, run)
+    folder = RunFolder(tmp_path / run.folder)
     folder.append(row(1))
     folder.append(row(2))
     path = folder.path / "cycles.jsonl"
@@ -84,7 +84,7 @@ def test_row_cut_by_a_crash_is_dropped(tmp_path, torn):
 def test_config_of_a_run(tmp_path):
     config = replace(CONFIG, "reset", "never")
     run = open_runs(tmp_path, config)[1]
-    folder = RunFolder(tmp_path, run)
+    folder = RunFolder(tmp_path / run.folder)
     written = read_json(folder.path / "config.json")
     assert written["config"] == json.loads(json.dumps(flatten(run.config)))
     assert written["trial"] == 2 and written["leaky"] is True
@@ -96,9 +96,9 @@ def test_config_of_a_run(tmp_path):
 
 def test_config_of_a_run_is_written_once(tmp_path):
     run = open_runs(tmp_path)[0]
-    path = RunFolder(tmp_path, run).path / "config.json"
+    path = RunFolder(tmp_path / run.folder).path / "config.json"
     before = path.read_text()
-    RunFolder(tmp_path, run).create(run, "other")
+    RunFolder(tmp_path / run.folder).create(run, "other")
     assert path.read_text() == before
 
 
@@ -115,9 +115,9 @@ def test_write_json_is_whole_or_not_at_all(tmp_path):
 def test_results(tmp_path):
     first, second = open_runs(tmp_path)
     for cycle in (1, 2, 3):
-        RunFolder(tmp_path, first).append(row(cycle, cycle / 10))
-    RunFolder(tmp_path, second).append(row(1, 0.123))
-    write_results(tmp_path, [first, second])
+        RunFolder(tmp_path / first.folder).append(row(cycle, cycle / 10))
+    RunFolder(tmp_path / second.folder).append(row(1, 0.123))
+    write_results(tmp_path)
     assert read_json(tmp_path / "results.json") == {
         "strategies": {
             "random": {
@@ -141,8 +141,8 @@ def test_results_of_a_grid(tmp_path):
     )
     runs = open_runs(tmp_path, config)
     for i, run in enumerate(runs[:3]):
-        RunFolder(tmp_path, run).append(row(1, i / 10))
-    write_results(tmp_path, runs)
+        RunFolder(tmp_path / run.folder).append(row(1, i / 10))
+    write_results(tmp_path)
     narrow, wide = (read_json(tmp_path / f"width={w}/results.json") for w in (8, 16))
     narrow, wide = narrow["strategies"], wide["strategies"]
     assert narrow["learning_loss"].keys() == {"sgd", "adam"}
@@ -156,10 +156,10 @@ def test_results_of_a_grid(tmp_path):
 def test_results_of_one_shard_keep_those_of_the_others(tmp_path):
     config = Config(trials=1, sweep={"strategy": ("random", "entropy")})
     for run in open_runs(tmp_path, config):
-        RunFolder(tmp_path, run).append(row(1))
+        RunFolder(tmp_path / run.folder).append(row(1))
     for part in ("1/2", "2/2"):
         ((run,),) = shard(expand(config), part)
-        write_results(tmp_path, [run])
+        write_results(tmp_path)
     strategies = read_json(tmp_path / "results.json")["strategies"]
     assert strategies.keys() == {"random", "entropy"}
 
@@ -216,7 +216,7 @@ def test_workdir_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
 
 def test_run_on_other_images_or_settings_is_refused(tmp_path):
     run = open_runs(tmp_path)[0]
-    folder = RunFolder(tmp_path, run).path
+    folder = RunFolder(tmp_path / run.folder).path
     check_run(folder, run, "abc")
     check_run(tmp_path / "nothing", run, "def")
     with pytest.raises(ValueError, match=r"images \(abc… there, others here\)"):
