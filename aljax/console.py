@@ -54,10 +54,16 @@ class Console:
         self._out.print(text, markup=False, soft_wrap=True)
         self._out.file.flush()
 
+    def doing(self, what: str) -> None:
+        """Says what keeps a person waiting where no images are counted."""
+        if self._bar:
+            self._show(what, "")
+        else:
+            self.say(what)
+
     def skip(self, images: int) -> None:
         """Counts images that an earlier start has trained on."""
         self._skipped += images
-        self._show("", "")
 
     def trained(self, images: int, seconds: float, where: str, detail: str) -> None:
         """Counts images just trained on.

@@ -157,6 +157,7 @@ def run_experiment(
             data = group[0].config.data
             if str(data) not in sessions:
                 sessions.clear()  # one pool on the devices at a time
+                console.doing(f"reading {data.name}")
                 dataset = load(data.name, data.path, data.image_size, data_dir)
                 sessions[str(data)] = Session(dataset, mesh, clock, console, preemption)
             session = sessions[str(data)]

@@ -87,9 +87,13 @@ def processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {cores()} cores"
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count()
-    return f"{names[0] if names else platform.machine()}, {cores} cores"
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def replicate(tree, mesh: Mesh):

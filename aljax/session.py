@@ -79,6 +79,9 @@ class Session:
         used = [fields[name] for name in _USED]
         key = json.dumps([used, config.optimizer, flatten(settings), with_module])
         if key not in self._programs:
+            self.console.doing(
+                f"compiling {config.model}, width {config.width}, {config.optimizer}"
+            )
             self._programs[key] = Programs(
                 jax.jit(lambda k: init(learner, k)),
                 jax.jit(lambda state: restart(learner, state)),

@@ -103,7 +103,7 @@ def test_experiment(side, strategy):
     images = random.integers(0, 80, (60, 32, 32, 3)).astype(np.uint8)
     images += (labels * 150).astype(np.uint8)[:, None, None, None]
     settings = replace(
-        SMALL, side=side, strategy=strategy, epochs=4, initial=20, budget=9
+        SMALL, side=side, strategy=strategy, epochs=12, initial=20, budget=9
     )
     result = baseline.run_experiment(
         images[:50], labels[:50], images[50:], labels[50:], settings
