@@ -4,26 +4,41 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from aljax import command_line
+from aljax.checkpoint import Preemption
 from aljax.config import Config, Data
 from aljax.results import write_experiment
 
-pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent
 
 
-def launch(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "launch.py"), *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+class Done(NamedTuple):
+    """How a command ended, as subprocess says it."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def launch(tmp_path, monkeypatch, capsys):
+    """Runs launch.py's command line in this process, in an empty folder."""
+    monkeypatch.setattr(Preemption, "install", lambda self: None)
+    monkeypatch.setattr(command_line, "use_compile_cache", lambda folder: None)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["launch.py", *arguments])
+        status = command_line.main()
+        return Done(status, *capsys.readouterr())
+
+    return run
 
 
 def image_zip(path, names):
@@ -104,9 +119,9 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_one_sentence_and_status_2(case, tmp_path):
+def test_one_sentence_and_status_2(case, launch, tmp_path):
     arguments, words = CASES[case]
-    done = launch(*arguments, cwd=tmp_path)
+    done = launch(*arguments)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     (line,) = done.stderr.strip().splitlines()
@@ -126,21 +141,19 @@ def test_one_sentence_and_status_2(case, tmp_path):
     ],
     ids=["no train", "unknown class in test"],
 )
-def test_bad_image_folders(names, words, tmp_path):
+def test_bad_image_folders(names, words, launch, tmp_path):
     path = image_zip(tmp_path / "images.zip", names)
-    done = launch(
-        "--config.data.name=image_folder", f"--config.data.path={path}", cwd=tmp_path
-    )
+    done = launch("--config.data.name=image_folder", f"--config.data.path={path}")
     assert done.returncode == 2, done.stderr
     for word in [*words, "images.zip"]:
         assert word in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["images.zip"]
 
 
-def test_workdir_of_another_experiment(tmp_path):
+def test_workdir_of_another_experiment(launch, tmp_path):
     write_experiment(tmp_path / "w", Config(seed=3, data=Data(name="cifar10")))
     before = (tmp_path / "w" / "config.json").read_bytes()
-    done = launch("--workdir=w", cwd=tmp_path)
+    done = launch("--workdir=w")
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.strip().splitlines()
     assert "--workdir=w holds another experiment" in line
@@ -161,17 +174,17 @@ def test_workdir_of_another_experiment(tmp_path):
     ],
     ids=["unknown field", "not a Config", "no function"],
 )  # fmt: skip
-def test_bad_configuration_files(text, words, tmp_path):
+def test_bad_configuration_files(text, words, launch, tmp_path):
     (tmp_path / "c.py").write_text(text)
-    done = launch("--config=c.py", cwd=tmp_path)
+    done = launch("--config=c.py")
     assert done.returncode == 2, done.stderr
     for word in ["--config=c.py", *words]:
         assert word in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_dry_run_lists_the_runs_and_writes_nothing(tmp_path):
-    done = launch("--dry_run", "--shard=2/2", cwd=tmp_path)
+def test_dry_run_lists_the_runs_and_writes_nothing(launch, tmp_path):
+    done = launch("--dry_run", "--shard=2/2")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "runs/quickstart/resnet18/sgd/learning_loss/trial_1",
@@ -180,8 +193,17 @@ def test_dry_run_lists_the_runs_and_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_names_every_flag(tmp_path):
-    done = launch("--help", cwd=tmp_path)
+def test_help_names_every_flag(launch):
+    done = launch("--help")
     assert done.returncode == 0
     for flag in ("--config", "workdir", "data_dir", "shard", "dry_run"):
         assert flag in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flag, status", [("--dry_run", 0), ("--config.epochs=0", 2)])
+def test_exit_status_of_the_process(flag, status, tmp_path):
+    command = [sys.executable, str(ROOT / "launch.py"), flag]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    assert len(done.stderr.splitlines()) == (status == 2)
