@@ -134,6 +134,11 @@ def validate(config: Config) -> None:
 def _check_names(config: Config) -> None:
     lookup(MODELS, "--config.model", config.model)
     lookup(OPTIMIZERS, "--config.optimizer", config.optimizer)
+    if config.optimizer not in config.optimizers:
+        raise ValueError(
+            f"--config.optimizers: there are no settings for {config.optimizer!r}, "
+            "which --config.optimizer names; add them to the configuration file."
+        )
     lookup(STRATEGIES, "--config.strategy", config.strategy)
     lookup(DATASETS, "--config.data.name", config.data.name)
     lookup(PRECISIONS, "--config.precision", config.precision)
@@ -161,6 +166,11 @@ def _check_counts(config: Config) -> None:
                     f"--config.{name}: {number} is too small; "
                     f"it must be {'at least 1' if least else 'zero or more'}."
                 )
+    if config.seed >= 2**32:
+        raise ValueError(
+            f"--config.seed: {config.seed} is too large; it must be below 2**32, the "
+            "bits that a key keeps of it."
+        )
     if config.pool_subset is not None and config.pool_subset < config.budget:
         raise ValueError(
             f"--config.pool_subset: {config.pool_subset} images cannot fill a budget "
@@ -190,6 +200,8 @@ def _check_types(holder: Any, prefix: str) -> None:
                 raise ValueError(f"{name}: {value!r} is not a {hint.__name__}.")
             _check_types(value, name)
         elif f.name == "optimizers":
+            if not isinstance(value, dict):
+                raise ValueError(f"{name}: {value!r} is not a dict of settings.")
             for key, settings in value.items():
                 expected = lookup(OPTIMIZERS, name, key)
                 if not isinstance(settings, expected):
