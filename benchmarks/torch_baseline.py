@@ -24,9 +24,15 @@ from functools import partial
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch.utils.data import DataLoader, Dataset
-from torch_network import DEPTHS, OPTIMIZERS, Network, joint_loss
+from torch.utils.data import DataLoader
+from torch_network import (
+    DEPTHS,
+    OPTIMIZERS,
+    Augmented,
+    Network,
+    crop_and_flip,
+    joint_loss,
+)
 
 # Must be in the environment before the process starts; tuned side only.
 ENVIRONMENT = {"THP_MEM_ALLOC_ENABLE": "1"}
@@ -63,43 +69,6 @@ class Settings:
     @property
     def tuned(self) -> bool:
         return self.side == "tuned"
-
-
-class Augmented(Dataset):
-    """One image at a time, as torchvision's crop, flip, ToTensor and Normalize do."""
-
-    def __init__(self, images, labels, mean, std, padding: int | None):
-        self.images, self.labels, self.padding = images, labels, padding
-        self.mean, self.std = mean.view(-1, 1, 1), std.view(-1, 1, 1)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, i: int):
-        image = self.images[i].permute(2, 0, 1)
-        if self.padding is not None:
-            height, width = image.shape[1:]
-            image = F.pad(image, (self.padding,) * 4)
-            top, left = torch.randint(2 * self.padding + 1, (2,)).tolist()
-            image = image[:, top : top + height, left : left + width]
-            if torch.rand(()) < 0.5:
-                image = image.flip(2)
-        image = image.float().div(255).sub(self.mean).div(self.std)
-        return image, self.labels[i]
-
-
-def crop_and_flip(images: torch.Tensor, padding: int) -> torch.Tensor:
-    """Crops out of the zero-padded images `[B, H, W, C]` and flips, in one gather."""
-    n, height, width, _ = images.shape
-    device = images.device
-    padded = F.pad(images, (0, 0, padding, padding, padding, padding))
-    offsets = torch.randint(2 * padding + 1, (2, n, 1), device=device)
-    columns = torch.arange(width, device=device).expand(n, width)
-    flip = torch.rand(n, 1, device=device) < 0.5
-    columns = torch.where(flip, width - 1 - columns, columns) + offsets[1]
-    rows = torch.arange(height, device=device) + offsets[0]
-    index = torch.arange(n, device=device)[:, None, None]
-    return padded[index, rows[:, :, None], columns[:, None, :]]
 
 
 class Learner:

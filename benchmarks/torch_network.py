@@ -1,4 +1,4 @@
-"""The recipe's networks, joint loss and optimizers in PyTorch, written for speed.
+"""The recipe's networks, joint loss, optimizers and augmentation in PyTorch.
 
 `torch_baseline.py` trains and measures them.
 """
@@ -8,6 +8,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.data import Dataset
 
 DEPTHS = {
     "resnet18": (False, (2, 2, 2, 2)),
@@ -120,3 +121,40 @@ def joint_loss(
     predicted_gap = (predicted - predicted.flip(0))[:pairs]
     sign = torch.where(gap > 0, 1.0, -1.0)
     return losses.mean() + F.relu(1.0 - sign * predicted_gap).mean()
+
+
+class Augmented(Dataset):
+    """One image at a time, as torchvision's crop, flip, ToTensor and Normalize do."""
+
+    def __init__(self, images, labels, mean, std, padding: int | None):
+        self.images, self.labels, self.padding = images, labels, padding
+        self.mean, self.std = mean.view(-1, 1, 1), std.view(-1, 1, 1)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int):
+        image = self.images[i].permute(2, 0, 1)
+        if self.padding is not None:
+            height, width = image.shape[1:]
+            image = F.pad(image, (self.padding,) * 4)
+            top, left = torch.randint(2 * self.padding + 1, (2,)).tolist()
+            image = image[:, top : top + height, left : left + width]
+            if torch.rand(()) < 0.5:
+                image = image.flip(2)
+        image = image.float().div(255).sub(self.mean).div(self.std)
+        return image, self.labels[i]
+
+
+def crop_and_flip(images: torch.Tensor, padding: int) -> torch.Tensor:
+    """Crops out of the zero-padded images `[B, H, W, C]` and flips, in one gather."""
+    n, height, width, _ = images.shape
+    device = images.device
+    padded = F.pad(images, (0, 0, padding, padding, padding, padding))
+    offsets = torch.randint(2 * padding + 1, (2, n, 1), device=device)
+    columns = torch.arange(width, device=device).expand(n, width)
+    flip = torch.rand(n, 1, device=device) < 0.5
+    columns = torch.where(flip, width - 1 - columns, columns) + offsets[1]
+    rows = torch.arange(height, device=device) + offsets[0]
+    index = torch.arange(n, device=device)[:, None, None]
+    return padded[index, rows[:, :, None], columns[:, None, :]]
