@@ -24,11 +24,12 @@ SMALL = baseline.Settings(width=8, batch_size=8, score_batch_size=16, epochs=1)
 def without_onednn():
     """Small networks by PyTorch's own convolutions.
 
-    With float32, channels_last and few channels the weight gradient of oneDNN's corrupts
-    the heap (PyTorch 2.13 with oneDNN 3.12, CPU), the reference network's too.
+    With float32, channels_last and few channels oneDNN's weight gradient corrupts the
+    heap (PyTorch 2.13 with oneDNN 3.12, CPU), the reference network's too.
     """
-    with torch.backends.mkldnn.flags(enabled=False):
-        yield
+    torch.backends.mkldnn.enabled = False
+    yield
+    torch.backends.mkldnn.enabled = True
 
 
 def pair(model: str):
