@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 
 from aljax import augment
 from aljax.learner import Learner, TrainState
-from aljax.parallel import EVERYWHERE, SPLIT, spmd
+from aljax.parallel import EVERYWHERE, SPLIT, check_share, spmd
 
 
 def make_predict(learner: Learner, mesh: Mesh) -> Callable:
@@ -20,6 +20,8 @@ def make_predict(learner: Learner, mesh: Mesh) -> Callable:
         `images[indices]`, without augmentation, by running statistics. `images` uint8
         `[N, H, W, C]` lies on the devices.
     """
+
+    check_share("score_batch_size", learner.config.score_batch_size, mesh)
 
     def predict(variables, loss_params, images, indices):
         x = augment.normalise(images[indices], learner.mean, learner.std)

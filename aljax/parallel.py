@@ -96,6 +96,18 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def check_share(field: str, size: int, mesh: Mesh) -> None:
+    """Refuses a batch that the devices of a mesh cannot share evenly: ValueError."""
+    devices = mesh.size
+    if size % devices:
+        below, above = size // devices * devices, (size // devices + 1) * devices
+        fit = " or ".join(str(fitting) for fitting in (below, above) if fitting)
+        raise ValueError(
+            f"--config.{field}: {size} images cannot be shared evenly by {devices} "
+            f"devices; choose {fit}."
+        )
+
+
 def replicate(tree, mesh: Mesh):
     """Puts a copy of every array of `tree` on every device."""
     return jax.device_put(tree, NamedSharding(mesh, EVERYWHERE))

@@ -18,7 +18,7 @@ from aljax import augment
 from aljax.learner import Learner, TrainState
 from aljax.models import ranking_loss
 from aljax.optimizers import step_decay
-from aljax.parallel import AXIS, EVERYWHERE, spmd
+from aljax.parallel import AXIS, EVERYWHERE, check_share, spmd
 
 
 class Report(NamedTuple):
@@ -179,6 +179,8 @@ def make_train(learner: Learner, mesh: Mesh) -> Callable:
         uint8 `[N, H, W, C]` and `labels` `[N]` lie on the devices, `labelled` is a
         Labels, `key` belongs to the cycle. `state` is donated.
     """
+
+    check_share("batch_size", learner.config.batch_size, mesh)
 
     def train(state, images, labels, labelled, key, last_step):
         first_step = state.step
