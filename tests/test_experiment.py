@@ -260,10 +260,11 @@ def damage_by_truncation(checkpoint):
 
 
 def damage_by_one_bit(checkpoint):
-    path = max(checkpoint.rglob("d/*"), key=lambda p: p.stat().st_size)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    """In each file of data, since not all that are written are read again."""
+    for path in checkpoint.rglob("d/*"):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
 
 
 def damage_by_half_copy(checkpoint):
