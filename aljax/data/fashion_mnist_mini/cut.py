@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+
 from aljax.data.archives import read_idx
 
 SOURCE = Path("/usr/share/datasets/fashion-mnist")
