@@ -41,10 +41,10 @@ CLASSES, WIDTH, ROWS, NEAR = 10, 4, 6, 5e-5
 WEIGHT, MARGIN = 0.7, 1.3  # λ, ξ
 NETWORKS = MODELS | {"resnet10": partial(ResNet, BasicBlock, (1, 1, 1, 1))}
 # Bounds on errors, with the largest error seen when they were chosen.
-FORWARD = 5e-6  # 2e-6: logits, stages, embedding, losses
+FORWARD = 2e-6  # 2e-6: logits, stages, embedding, losses
 PREDICTED = 1e-5  # 3e-6: a sum of 512 terms that partly cancel
 STATISTICS = 3e-6  # 9e-7: running means and variances
-GRADIENT = 1e-4  # 3e-5; half of the tensors within a tenth of it: 3e-6
+GRADIENT = 5e-5  # 3e-5; half of the tensors within a tenth of it: 3e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,7 @@ def assert_close(ours: dict, theirs: dict, bound: float) -> None:
         errors[path] = error(ours[path], b, size if size > 1e-6 * largest else largest)
     worst = max(errors, key=errors.get)
     assert errors[worst] <= bound, f"{worst}: {errors[worst]:.2e} of {bound:.0e}"
-    assert np.median(list(errors.values())) <= bound / 10
+    assert np.median(list(errors.values())) <= bound / 5
 
 
 def weights(shapes: dict, random: np.random.Generator, last: bool = False) -> dict:
@@ -175,7 +175,7 @@ SEEDS = {
     ("resnet18", 5): 3,
     ("resnet50", 6): 7,
     ("resnet50", 5): 35,
-    ("resnet50", 4): 16,
+    ("resnet50", 4): 1,
 }
 
 
