@@ -66,6 +66,15 @@ def _put(a: jax.Array | None, part: jax.Array | None, start) -> jax.Array | None
     return lax.dynamic_update_slice_in_dim(a, part.astype(a.dtype), start, 0)
 
 
+def _blank(shape: tuple[int, ...], dtype: Any, after: jax.Array) -> jax.Array:
+    """Images to be overwritten, whose memory is not taken before `after` is known.
+
+    XLA merges all zeros of one shape into one array at the start of the program, and
+    copies that for each use.
+    """
+    return jnp.broadcast_to(after[0, 0, 0, 0].astype(dtype), shape)
+
+
 def _over_blocks(body: Callable, count: int, size: int, carry: Any) -> Any:
     """Runs `body(start, rows, carry)` over blocks of `size` of `count` rows."""
     whole, rest = divmod(count, size)
@@ -107,9 +116,9 @@ def _run(pick: Callable[..., Method], stride, keep, x, kernel, mask) -> Output:
         return Output(y_out, seen, x_out)
 
     empty = Output(
-        jnp.zeros(shape, images.dtype),
+        _blank(shape, images.dtype, images),
         None if mask is None else no_moments(shape[3]),
-        jnp.zeros_like(images) if keep else None,
+        _blank(images.shape, images.dtype, images) if keep else None,
     )
     return _over_blocks(body, shape[0], how.block, empty)
 
@@ -174,8 +183,12 @@ def _gradients(pick: Callable[..., Method], stride, x, kernel, mask, out, g):
         dx = _over_blocks(read, rows, how.chunk, dx)
         return dx, du + step
 
-    start = (x, jax.eval_shape(how.pack, kernel))
-    start = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), start)
+    start = jax.tree.map(
+        lambda a: _blank(a.shape, a.dtype, g.y) if _has_rows(a) else jnp.zeros_like(a),
+        x,
+    )
+    packed_shape = jax.eval_shape(how.pack, kernel)
+    start = start, jnp.zeros(packed_shape.shape, packed_shape.dtype)
     dx, du = _over_blocks(body, images.shape[0], how.block, start)
     return dx, how.unpack(du).astype(kernel.dtype)
 
