@@ -2,77 +2,59 @@
 
 On a GPU the vendor library's kernels are used, forward and backward. XLA's CPU backend
 has slow convolutions, and inside a loop it compiles their gradients to a naive kernel;
-there, everything is matrix products: of patches, or of tiles in Winograd's domain.
+there, everything is matrix products: of patches, or of tiles in Winograd's domain, a
+few images at a time so that what is expanded stays in the cache.
 """
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from aljax.models import patches, winograd
+from aljax.models.norm import total, total_by_product
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
-# Where a block's expanded images stay in the cache, which halves the time of wide maps.
+# An expanded block of this size leaves room for its product in the cache.
 _BLOCK_BYTES = 12 * 2**20
-# Rows per product below which reading the kernel anew costs more than the cache saves.
-_BLOCK_ROWS = 512
+# With fewer rows per product, reading the kernel anew costs more than the cache saves.
+_WINOGRAD_ROWS = 512
+_PATCH_ROWS = 4096
+# XLA fuses what makes a block into every reader of it, several times over, unless the
+# readers are a loop of their own.
+_CHUNKS = 4
+# With fewer channels, Winograd's transforms cost more than the products they save.
+_WINOGRAD_CHANNELS = 16
 
 
 class Method(NamedTuple):
-    """Linear maps with convolution = reduce(expand(x) @ kernel(w))."""
+    """A way to convolve; `pack` brings a kernel into the domain of the products."""
 
-    kernel: Callable[[jax.Array], jax.Array]
-    kernel_transpose: Callable[[jax.Array], jax.Array]
-    expand: Callable[[jax.Array], jax.Array]
-    expand_transpose: Callable[[jax.Array, tuple[int, ...]], jax.Array]
-    reduce: Callable[[jax.Array, tuple[int, ...]], jax.Array]
-    reduce_transpose: Callable[[jax.Array], jax.Array]
+    pack: Callable[[jax.Array], jax.Array]
+    unpack: Callable[[jax.Array], jax.Array]  # the transpose of `pack`
+    forward: Callable[[jax.Array, jax.Array], jax.Array]  # x, packed -> y
+    # x, packed, g -> gradients of x and of packed
+    backward: Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+    total: Callable[[jax.Array, jax.Array], jax.Array]  # x, weight [B] -> [C]
     block: int  # images at a time
+    chunk: int  # of a block, for what reads its result
 
 
-def method(x_shape: tuple[int, ...], k_shape: tuple[int, ...], stride: int) -> Method:
-    """Picks what is fastest on a CPU for images and kernel of these shapes."""
-    size, _, c, f = k_shape
-    if size == 3 and stride == 1 and min(c, f) >= 16:
-        tiles = -(-x_shape[1] // 4) * -(-x_shape[2] // 4)
-        block = max(
-            _BLOCK_BYTES // (36 * 4 * tiles * max(c, f)), -(-_BLOCK_ROWS // tiles)
-        )
-        w = winograd
-        return Method(
-            w.kernel,
-            w.kernel_transpose,
-            w.expand,
-            w.expand_transpose,
-            w.reduce,
-            w.reduce_transpose,
-            block,
-        )
-    out = -(-x_shape[1] // stride) * -(-x_shape[2] // stride)
-    block = max(_BLOCK_BYTES // (4 * out * size * size * c), -(-4096 // out))
-    return Method(
-        lambda w: w.reshape(-1, f),
-        lambda u: u.reshape(k_shape),
-        lambda x: patches.expand(x, size, stride),
-        lambda v, shape: patches.expand_transpose(v, shape, size, stride),
-        lambda m, shape: m.reshape(shape),
-        lambda g: g.reshape(-1, f),
-        block,
-    )
+def output_shape(
+    x_shape: tuple[int, ...], k_shape: tuple[int, ...], stride: int
+) -> tuple[int, ...]:
+    """`[B, ceil(H / stride), ceil(W / stride), F]`."""
+    b, h, w, _ = x_shape
+    return b, -(-h // stride), -(-w // stride), k_shape[3]
 
 
-def over_blocks(body: Callable[[Any, int, Any], Any], count: int, size: int, carry):
-    """Runs `body(start, rows, carry)` over blocks of `size` of `count` rows."""
-    whole, rest = divmod(count, size)
-    if whole == 1:
-        carry = body(0, size, carry)
-    elif whole:
-        carry = lax.fori_loop(0, whole, lambda i, c: body(i * size, size, c), carry)
-    return body(whole * size, rest, carry) if rest else carry
+def _divisor(count: int, most: int) -> int:
+    """The largest divisor of `count` up to `most`, unless much smaller than that."""
+    most = max(1, min(count, most))
+    best = max(d for d in range(1, most + 1) if count % d == 0)
+    return best if 2 * best > most else most
 
 
 def _direct(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
@@ -82,79 +64,79 @@ def _direct(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     )
 
 
-def _output_shape(x_shape, kernel, stride) -> tuple[int, ...]:
-    b, h, w, _ = x_shape
-    return b, -(-h // stride), -(-w // stride), kernel.shape[3]
+def vendor(x_shape: tuple[int, ...], k_shape: tuple[int, ...], stride: int) -> Method:
+    """XLA's own convolution and gradients, all images at once."""
+
+    def convolve(x, kernel):
+        return _direct(x, kernel.astype(x.dtype), stride)
+
+    def backward(x, kernel, g):
+        return jax.vjp(convolve, x, kernel)[1](g)
+
+    return Method(
+        lambda w: w, lambda w: w, convolve, backward, total, x_shape[0], x_shape[0]
+    )
 
 
-def _blocked(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    how = method(x.shape, kernel.shape, stride)
-    shape = _output_shape(x.shape, kernel, stride)
-    u = how.kernel(kernel.astype(jnp.float32))
+def _winograd(x_shape, k_shape, stride) -> Method:
+    def forward(x, u):
+        y = winograd.expand(x.astype(jnp.float32)) @ u
+        y = winograd.reduce(y, output_shape(x.shape, k_shape, stride))
+        return y.astype(x.dtype)
 
-    def body(start, rows, y):
-        part = lax.dynamic_slice_in_dim(x, start, rows).astype(jnp.float32)
-        part = how.reduce(how.expand(part) @ u, (rows, *shape[1:]))
-        return lax.dynamic_update_slice_in_dim(y, part.astype(y.dtype), start, 0)
+    def backward(x, u, g):
+        m = winograd.reduce_transpose(g.astype(jnp.float32))
+        v = winograd.expand(x.astype(jnp.float32))
+        dx = winograd.expand_transpose(m @ u.swapaxes(1, 2), x.shape)
+        return dx.astype(x.dtype), v.swapaxes(1, 2) @ m
 
-    return over_blocks(body, x.shape[0], how.block, jnp.zeros(shape, x.dtype))
+    tiles = -(-x_shape[1] // 4) * -(-x_shape[2] // 4)
+    fitting = _BLOCK_BYTES // (36 * 4 * tiles * max(k_shape[2:]))
+    block = _divisor(x_shape[0], max(fitting, -(-_WINOGRAD_ROWS // tiles)))
+    return Method(
+        winograd.pack,
+        winograd.unpack,
+        forward,
+        backward,
+        total_by_product,
+        block,
+        -(-block // _CHUNKS),
+    )
 
 
-def _blocked_gradients(stride, x, kernel, g):
-    how = method(x.shape, kernel.shape, stride)
-    u = how.kernel(kernel.astype(jnp.float32))
+def _patches(x_shape, k_shape, stride) -> Method:
+    size, _, c, f = k_shape
 
-    def body(start, rows, carry):
-        dx, du = carry
-        part = lax.dynamic_slice_in_dim(x, start, rows).astype(jnp.float32)
-        m = lax.dynamic_slice_in_dim(g, start, rows).astype(jnp.float32)
-        m = how.reduce_transpose(m)
-        du += how.expand(part).swapaxes(-1, -2) @ m
-        part = how.expand_transpose(m @ u.swapaxes(-1, -2), part.shape)
-        dx = lax.dynamic_update_slice_in_dim(dx, part.astype(dx.dtype), start, 0)
+    def forward(x, u):
+        y = patches.expand(x, size, stride) @ u.astype(x.dtype)
+        return y.reshape(output_shape(x.shape, k_shape, stride))
+
+    def backward(x, u, g):
+        g = g.reshape(-1, f)
+        v = g @ u.T.astype(x.dtype)
+        dx = patches.expand_transpose(v, x.shape, size, stride)
+        du = jnp.matmul(
+            patches.expand(x, size, stride).T, g, preferred_element_type=jnp.float32
+        )
         return dx, du
 
-    start = jnp.zeros_like(x), jnp.zeros_like(u)
-    dx, du = over_blocks(body, x.shape[0], how.block, start)
-    return dx, how.kernel_transpose(du).astype(kernel.dtype)
-
-
-def _direct_gradients(stride, x, kernel, g):
-    return jax.vjp(partial(_direct, stride=stride), x, kernel)[1](g)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-    """Convolves images with an odd square kernel, padded by half of its size.
-
-    Args:
-        x: images `[B, H, W, C]`.
-        kernel: `[S, S, C, F]`, S odd.
-        stride: rows and columns between outputs.
-
-    Returns:
-        `[B, ceil(H / stride), ceil(W / stride), F]`, as `torch.nn.functional.conv2d`
-        with `padding=S // 2` on channels-last tensors.
-    """
-    return lax.platform_dependent(
-        x,
-        kernel,
-        cpu=partial(_blocked, stride=stride),
-        default=partial(_direct, stride=stride),
+    out = -(-x_shape[1] // stride) * -(-x_shape[2] // stride)
+    fitting = _BLOCK_BYTES // (4 * out * max(size * size * c, f))
+    block = _divisor(x_shape[0], max(fitting, -(-_PATCH_ROWS // out)))
+    return Method(
+        lambda w: w.reshape(-1, f),
+        lambda u: u.reshape(k_shape),
+        forward,
+        backward,
+        total_by_product,
+        block,
+        -(-block // _CHUNKS),
     )
 
 
-def _forward(x, kernel, stride):
-    return conv(x, kernel, stride), (x, kernel)
-
-
-def _backward(stride, saved, g):
-    return lax.platform_dependent(
-        *saved,
-        g,
-        cpu=partial(_blocked_gradients, stride),
-        default=partial(_direct_gradients, stride),
-    )
-
-
-conv.defvjp(_forward, _backward)
+def products(x_shape: tuple[int, ...], k_shape: tuple[int, ...], stride: int) -> Method:
+    """Matrix products: those that measured fastest on CPUs for such shapes."""
+    few = min(k_shape[2:]) < _WINOGRAD_CHANNELS
+    if k_shape[0] != 3 or stride != 1 or few:
+        return _patches(x_shape, k_shape, stride)
+    return _winograd(x_shape, k_shape, stride)

@@ -1,5 +1,8 @@
 """Batch normalisation that ignores padding rows and can span devices."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -8,59 +11,90 @@ EPSILON = 1e-5
 MOMENTUM = 0.1  # weight of the new batch, as PyTorch counts it
 
 
-def _sum_over_devices(x: jax.Array, axis_name: str | None) -> jax.Array:
-    return x if axis_name is None else lax.psum(x, axis_name)
+class Affine(NamedTuple):
+    """A normalisation once its statistics are known: (x - mean) * factor + bias."""
+
+    mean: jax.Array  # [C], as the others; float32
+    factor: jax.Array
+    bias: jax.Array
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return (x.astype(jnp.float32) - self.mean) * self.factor + self.bias
 
 
-def batch_norm(
-    x: jax.Array,
-    scale: jax.Array,
-    bias: jax.Array,
-    mask: jax.Array,
-    axis_name: str | None = None,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Normalises each channel by the statistics of the real rows of a batch.
+def normalisation(
+    mean: jax.Array, variance: jax.Array, scale: jax.Array, bias: jax.Array
+) -> Affine:
+    """By these statistics `[C]`, then `scale` and `bias`, both `[C]`."""
+    return Affine(mean, scale * lax.rsqrt(variance + EPSILON), bias)
 
-    Statistics are float32 whatever the dtype of `x`.
 
-    Args:
-        x: `[B, H, W, C]`.
-        scale: `[C]`.
-        bias: `[C]`.
-        mask: `[B]`, 1 for a real row and 0 for padding.
-        axis_name: devices to share the statistics with, or None for local ones.
+class Moments(NamedTuple):
+    """The mean of so many values per channel, and the sum of squares around it.
 
-    Returns:
-        The normalised batch `[B, H, W, C]`, the mean `[C]` and the *unbiased* variance
-        `[C]`, which is what PyTorch's running statistics hold (Ioffe & Szegedy,
-        arXiv 1502.03167, algorithm 2).
+    Unlike sums of squares around zero, these lose nothing where a mean is large against
+    its deviation; they add up by Chan, Golub & LeVeque, The American Statistician 1983.
     """
-    weight = mask.astype(jnp.float32)[:, None, None, None]
-    rows = _sum_over_devices(mask.astype(jnp.float32).sum(), axis_name)
-    count = jnp.maximum(rows * (x.shape[1] * x.shape[2]), 1.0)
-    wide = x.astype(jnp.float32)
-    total = _sum_over_devices((wide * weight).sum((0, 1, 2)), axis_name)
-    mean = total / count
-    squares = (jnp.square(wide - mean) * weight).sum((0, 1, 2))
-    variance = _sum_over_devices(squares, axis_name) / count
-    factor = scale * lax.rsqrt(variance + EPSILON)
-    y = (wide - mean) * factor + bias
-    unbiased = variance * count / jnp.maximum(count - 1.0, 1.0)
-    return y.astype(x.dtype), mean, unbiased
+
+    count: jax.Array  # []
+    mean: jax.Array  # [C]
+    squares: jax.Array  # [C]
+
+    def __add__(self, other: "Moments") -> "Moments":
+        count = self.count + other.count
+        share = other.count / jnp.maximum(count, 1.0)
+        step = other.mean - self.mean
+        squares = self.squares + other.squares + step * step * share * self.count
+        return Moments(count, self.mean + step * share, squares)
+
+    def variance(self) -> jax.Array:
+        """`[C]`, the biased one, with which a batch is normalised."""
+        return self.squares / jnp.maximum(self.count, 1.0)
+
+    def unbiased(self) -> jax.Array:
+        """`[C]`, what PyTorch's running statistics hold (arXiv 1502.03167, alg. 2)."""
+        return self.squares / jnp.maximum(self.count - 1.0, 1.0)
 
 
-def fold(
-    kernel: jax.Array,
-    scale: jax.Array,
-    bias: jax.Array,
-    mean: jax.Array,
-    variance: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-    """Folds a normalisation by running statistics into the convolution before it.
+def no_moments(channels: int) -> Moments:
+    """Of no values."""
+    zeros = jnp.zeros(channels)
+    return Moments(jnp.zeros(()), zeros, zeros)
 
-    Returns:
-        The kernel `[S, S, C, F]` and the offset `[F]` with which one convolution gives
-        what convolution and normalisation gave.
+
+def total(x: jax.Array, weight: jax.Array) -> jax.Array:
+    """Sums `[B, H, W, C]` over rows with `weight` `[B]`, and over pixels, to `[C]`."""
+    return (x * weight[:, None, None, None]).sum((0, 1, 2))
+
+
+def total_by_product(x: jax.Array, weight: jax.Array) -> jax.Array:
+    """As `total`; what XLA compiles well on CPUs where `x` is yet to be computed.
+
+    A product adds up naively, so rows and columns are summed in turn: all pixels at
+    once would lose a digit.
     """
-    factor = scale * lax.rsqrt(variance + EPSILON)
-    return kernel * factor, bias - mean * factor
+    b, h, w, c = x.shape
+    rows = jnp.ones((b * h, 1, w)) @ x.reshape(b * h, w, c)
+    weights = jnp.broadcast_to(weight[:, None, None], (b, 1, h))
+    return (weights @ rows.reshape(b, h, c)).sum((0, 1))
+
+
+def moments(
+    x: jax.Array, mask: jax.Array, total: Callable[..., jax.Array] = total
+) -> Moments:
+    """Of the real rows of `[B, H, W, C]`, where `mask` `[B]` is 1; 0 marks padding."""
+    weight = mask.astype(jnp.float32)
+    x = x.astype(jnp.float32)
+    count = weight.sum() * (x.shape[1] * x.shape[2])
+    mean = total(x, weight) / jnp.maximum(count, 1.0)
+    return Moments(count, mean, total(jnp.square(x - mean), weight))
+
+
+def over_devices(m: Moments, axis_name: str | None) -> Moments:
+    """Adds up the moments that each device has of its own rows."""
+    if axis_name is None:
+        return m
+    count = lax.psum(m.count, axis_name)
+    mean = lax.psum(m.mean * m.count, axis_name) / jnp.maximum(count, 1.0)
+    squares = lax.psum(m.squares + m.count * jnp.square(m.mean - mean), axis_name)
+    return Moments(count, mean, squares)

@@ -4,15 +4,16 @@ A 3x3 stem of stride 1 and no max-pool, four stages of strides 1, 2, 2, 2.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from aljax.models.conv import conv
 from aljax.models.initial import fan_in_uniform
-from aljax.models.norm import MOMENTUM, batch_norm, fold
+from aljax.models.layer import Pending, layer
+from aljax.models.norm import MOMENTUM, normalisation, over_devices
 
 
 class Features(NamedTuple):
@@ -40,34 +41,40 @@ class Linear(nn.Module):
 
 
 class ConvNorm(nn.Module):
-    """A convolution and its batch normalisation, which scoring folds into one."""
+    """A convolution and its batch normalisation, which is left to whoever reads it."""
 
     features: int
     size: int
     stride: int = 1
-    dtype: Any = jnp.float32
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array | None, train: bool) -> jax.Array:
+    def __call__(
+        self,
+        x: Pending | jax.Array,
+        mask: jax.Array | None,
+        train: bool,
+        keep: bool = False,
+    ) -> tuple[Pending, jax.Array | None]:
         f = self.features
+        channels = (x.y if isinstance(x, Pending) else x).shape[-1]
         kernel = self.param(
-            "kernel", fan_in_uniform, (self.size, self.size, x.shape[-1], f)
+            "kernel", fan_in_uniform, (self.size, self.size, channels, f)
         )
         scale = self.param("scale", nn.initializers.ones, (f,))
         bias = self.param("bias", nn.initializers.zeros, (f,))
         mean = self.variable("batch_stats", "mean", jnp.zeros, (f,))
         variance = self.variable("batch_stats", "var", jnp.ones, (f,))
+        out = layer(x, kernel, mask if train else None, self.stride, keep)
         if not train:
-            kernel, offset = fold(kernel, scale, bias, mean.value, variance.value)
-            y = conv(x, kernel.astype(self.dtype), self.stride)
-            return y + offset.astype(self.dtype)
-        y = conv(x, kernel.astype(self.dtype), self.stride)
-        y, new_mean, new_variance = batch_norm(y, scale, bias, mask, self.axis_name)
+            norm = normalisation(mean.value, variance.value, scale, bias)
+            return Pending(out.y, norm), out.x
+        seen = over_devices(out.moments, self.axis_name)
         if not self.is_initializing():
-            mean.value += MOMENTUM * (new_mean - mean.value)
-            variance.value += MOMENTUM * (new_variance - variance.value)
-        return y
+            mean.value += MOMENTUM * (seen.mean - mean.value)
+            variance.value += MOMENTUM * (seen.unbiased() - variance.value)
+        norm = normalisation(seen.mean, seen.variance(), scale, bias)
+        return Pending(out.y, norm), out.x
 
 
 class BasicBlock(nn.Module):
@@ -75,22 +82,23 @@ class BasicBlock(nn.Module):
 
     planes: int
     stride: int
-    dtype: Any
     axis_name: str | None
     expansion = 1
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array | None, train: bool) -> jax.Array:
-        def unit(features, size, stride, name):
-            return ConvNorm(
-                features, size, stride, self.dtype, self.axis_name, name=name
-            )
-
-        y = nn.relu(unit(self.planes, 3, self.stride, "conv1")(x, mask, train))
-        y = unit(self.planes, 3, 1, "conv2")(y, mask, train)
-        if self.stride != 1 or x.shape[-1] != self.planes:
-            x = unit(self.planes, 1, self.stride, "shortcut")(x, mask, train)
-        return nn.relu(y + x)
+    def __call__(
+        self, x: Pending, mask: jax.Array | None, train: bool
+    ) -> tuple[Pending, jax.Array]:
+        """Returns the block's result and the images `[B, H, W, C]` it was given."""
+        unit = partial(ConvNorm, axis_name=self.axis_name)
+        first = unit(self.planes, 3, self.stride, name="conv1")
+        y, x = first(x, mask, train, keep=True)
+        y, _ = unit(self.planes, 3, name="conv2")(y, mask, train)
+        if self.stride == 1 and x.shape[-1] == self.planes:
+            return y._replace(rest=x), x
+        shortcut = unit(self.planes, 1, self.stride, name="shortcut")
+        rest, _ = shortcut(x, mask, train)
+        return y._replace(rest=rest.y, rest_norm=rest.norm), x
 
 
 class Bottleneck(nn.Module):
@@ -98,24 +106,23 @@ class Bottleneck(nn.Module):
 
     planes: int
     stride: int
-    dtype: Any
     axis_name: str | None
     expansion = 4
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array | None, train: bool) -> jax.Array:
-        def unit(features, size, stride, name):
-            return ConvNorm(
-                features, size, stride, self.dtype, self.axis_name, name=name
-            )
-
+    def __call__(
+        self, x: Pending, mask: jax.Array | None, train: bool
+    ) -> tuple[Pending, jax.Array]:
+        """Returns the block's result and the images `[B, H, W, C]` it was given."""
+        unit = partial(ConvNorm, axis_name=self.axis_name)
         wide = self.planes * self.expansion
-        y = nn.relu(unit(self.planes, 1, 1, "conv1")(x, mask, train))
-        y = nn.relu(unit(self.planes, 3, self.stride, "conv2")(y, mask, train))
-        y = unit(wide, 1, 1, "conv3")(y, mask, train)
-        if self.stride != 1 or x.shape[-1] != wide:
-            x = unit(wide, 1, self.stride, "shortcut")(x, mask, train)
-        return nn.relu(y + x)
+        y, x = unit(self.planes, 1, name="conv1")(x, mask, train, keep=True)
+        y, _ = unit(self.planes, 3, self.stride, name="conv2")(y, mask, train)
+        y, _ = unit(wide, 1, name="conv3")(y, mask, train)
+        if self.stride == 1 and x.shape[-1] == wide:
+            return y._replace(rest=x), x
+        rest, _ = unit(wide, 1, self.stride, name="shortcut")(x, mask, train)
+        return y._replace(rest=rest.y, rest_norm=rest.norm), x
 
 
 class ResNet(nn.Module):
@@ -148,17 +155,22 @@ class ResNet(nn.Module):
             mask: `[B]`, 1 for a real row, 0 for padding; needed when training.
             train: normalise by the batch and update the running statistics.
         """
-        stem = ConvNorm(self.width, 3, 1, self.dtype, self.axis_name, name="stem")
-        x = nn.relu(stem(x.astype(self.dtype), mask, train))
+        stem = ConvNorm(self.width, 3, axis_name=self.axis_name, name="stem")
+        x, _ = stem(x.astype(self.dtype), mask, train)
         stages = []
         for i, count in enumerate(self.blocks):
             for j in range(count):
-                stride = 2 if i > 0 and j == 0 else 1
-                name = f"stage{i + 1}_block{j + 1}"
-                x = self.block(
-                    self.width * 2**i, stride, self.dtype, self.axis_name, name=name
-                )(x, mask, train)
-            stages.append(x)
+                block = self.block(
+                    self.width * 2**i,
+                    2 if i > 0 and j == 0 else 1,
+                    self.axis_name,
+                    name=f"stage{i + 1}_block{j + 1}",
+                )
+                x, given = block(x, mask, train)
+                if i > 0 and j == 0:
+                    stages.append(given)
+        x = x.value()
+        stages.append(x)
         embedding = x.astype(jnp.float32).mean((1, 2))
         logits = Linear(self.classes, name="head")(embedding)
         return Features(logits, tuple(stages), embedding)

@@ -75,13 +75,13 @@ def _tiles(size: int) -> int:
     return -(-size // TILE)
 
 
-def kernel(w: jax.Array) -> jax.Array:
+def pack(w: jax.Array) -> jax.Array:
     """G w G': `[3, 3, C, F]` to `[36, C, F]`."""
     return (_G2 @ w.reshape(9, -1)).reshape(POINTS**2, *w.shape[2:])
 
 
-def kernel_transpose(u: jax.Array) -> jax.Array:
-    """The transpose of `kernel`: `[36, C, F]` to `[3, 3, C, F]`."""
+def unpack(u: jax.Array) -> jax.Array:
+    """The transpose of `pack`: `[36, C, F]` to `[3, 3, C, F]`."""
     return (_G2.T @ u.reshape(POINTS**2, -1)).reshape(3, 3, *u.shape[1:])
 
 
