@@ -25,7 +25,7 @@ CALL_SECONDS = 2.0  # of training that one call of the compiled program may take
 
 
 class Diverged(ArithmeticError):
-    """The loss is no longer a finite number."""
+    """The loss, or what the network says, is no longer a finite number."""
 
 
 @dataclass
@@ -69,7 +69,11 @@ class Trial:
 
 
 def predict(trial: Trial, indices: np.ndarray, needs: frozenset[str]) -> Outputs:
-    """What the trial's network says of images, stopping early if preempted."""
+    """What the trial's network says of images, stopping early if preempted.
+
+    Raises:
+        Diverged: it says something that is not finite.
+    """
     outputs = predict_all(
         trial.programs.predict,
         trial.state,
@@ -79,6 +83,9 @@ def predict(trial: Trial, indices: np.ndarray, needs: frozenset[str]) -> Outputs
         needs,
         trial.session.check_preemption,
     )
+    if not all(np.isfinite(values).all() for values in outputs.values()):
+        what = "an output of the network is not a finite number after"
+        raise Diverged(_advice(trial, what, trial.last_step - 1))
     return Outputs(**outputs)
 
 
@@ -154,7 +161,8 @@ def train(trial: Trial) -> None:
         trial.progress.train_seconds += watch.seconds
         trial.progress.compile_seconds += watch.compiling
         if report.bad_step >= 0:
-            raise Diverged(_advice(trial, int(report.bad_step)))
+            what = "the loss is not a finite number in"
+            raise Diverged(_advice(trial, what, int(report.bad_step)))
         _tell(trial, step, target, watch.seconds, report)
         per_step = watch.seconds / (target - step)
         steps = max(1, min(2 * (target - step), int(CALL_SECONDS / per_step)))
@@ -204,14 +212,13 @@ def _tell(trial: Trial, first: int, last: int, seconds: float, report: Report) -
     trial.session.console.trained(seen, seconds, where, detail)
 
 
-def _advice(trial: Trial, step: int) -> str:
+def _advice(trial: Trial, what: str, step: int) -> str:
     config = trial.config
     epoch = step // steps_per_epoch(len(trial.pool), config.batch_size) + 1
     rate = config.optimizers[config.optimizer].learning_rate
     return (
-        f"{trial.run.folder}: the loss is not a finite number in cycle "
-        f"{trial.progress.cycle}, epoch {epoch}. Lower "
-        f"config.optimizers.{config.optimizer}.learning_rate (now {rate:g})"
+        f"{trial.run.folder}: {what} cycle {trial.progress.cycle}, epoch {epoch}. "
+        f"Lower config.optimizers.{config.optimizer}.learning_rate (now {rate:g})"
         + (", or set config.precision=float32" * (config.precision != "float32"))
         + ". What was written before is kept."
     )

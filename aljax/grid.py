@@ -82,6 +82,12 @@ def expand(config: Config) -> list[list[Run]]:
     return groups
 
 
+def grid_values(config: Config) -> dict[str, list]:
+    """Every value of the fields that name folders or are swept."""
+    alone = {name: [getattr(config, name)] for name in FOLDERS}
+    return alone | {name: list(values) for name, values in config.sweep.items()}
+
+
 def shard(groups: list, text: str | None) -> list:
     """Picks the groups of `--shard=K/N`: every N-th, beginning with the K-th."""
     if text is None:

@@ -1,13 +1,12 @@
 """The run folder: what an experiment leaves on disk, written and read.
 
-WORKDIR/config.json                                     the experiment
+WORKDIR/config.json                                     the experiment and its grids
 WORKDIR/results.json                                    curves of every run
 WORKDIR/<model>/<optimizer>/<strategy>/trial_<t>/       one run:
     config.json  cycles.jsonl  checkpoints/
 """
 
 import json
-import math
 import os
 import platform
 import subprocess
@@ -18,7 +17,7 @@ from typing import Any
 import jax
 
 from aljax.config import Config, flatten
-from aljax.grid import Run, differences
+from aljax.grid import Run, differences, grid_values
 from aljax.parallel import processor
 
 PACKAGES = ("aljax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -112,16 +111,26 @@ def check_run(folder: Path, run: Run, fingerprint: str) -> None:
 
 
 def write_experiment(workdir: Path, config: Config) -> None:
-    """Makes the folder and its `config.json`; a grid that has grown is written anew."""
+    """Makes the folder and its `config.json`, or adds a grid to its `grids`.
+
+    `config` there is what the folder was begun with; each of `grids` maps fields to
+    values, and no grid is a part of another.
+    """
     workdir.mkdir(parents=True, exist_ok=True)
     known = read_json(workdir / "config.json")
-    if known is None or _members(known["config"]["sweep"]) < _members(config.sweep):
-        content = {"config": flatten(config)} | environment()
-        write_json(workdir / "config.json", content)
+    if known is None:
+        known = {"config": flatten(config)} | environment()
+    grids, new = known.get("grids", []), grid_values(config)
+    if any(_contains(old, new) for old in grids):
+        return
+    kept = [old for old in grids if not _contains(new, old)]
+    write_json(workdir / "config.json", known | {"grids": [*kept, new]})
 
 
-def _members(sweep: dict[str, list]) -> int:
-    return math.prod(len(values) for values in sweep.values())
+def _contains(large: dict[str, list], small: dict[str, list]) -> bool:
+    return large.keys() == small.keys() and all(
+        all(value in large[name] for value in small[name]) for name in small
+    )
 
 
 class RunFolder:
@@ -163,7 +172,7 @@ class RunFolder:
         assert row.keys() == set(ROW_FIELDS), row.keys() ^ set(ROW_FIELDS)
         row = {name: row[name] for name in ROW_FIELDS}
         with self._rows.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(json.dumps(row, allow_nan=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
 

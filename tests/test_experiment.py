@@ -319,6 +319,16 @@ def test_divergence_names_cycle_epoch_and_remedy(session, tmp_path):
     assert RunFolder(tmp_path / group[0].folder).rows() == []
 
 
+def test_weights_that_the_last_update_ruined_give_no_row(session, tmp_path):
+    config = replace(CONFIG, "optimizers.sgd.learning_rate", 1e30)
+    for name, value in (("epochs", 1), ("batch_size", CONFIG.initial)):
+        config = replace(config, name, value)
+    with pytest.raises(ArithmeticError, match="not a finite number after cycle 1, epo"):
+        run(session, config, tmp_path)
+    (group,) = expand(config)
+    assert RunFolder(tmp_path / group[0].folder).rows() == []
+
+
 def test_reset_trial_starts_warm(session, undisturbed, tmp_path):
     (warm,) = run(session, replace(CONFIG, "reset", "trial"), tmp_path)
     cold = undisturbed[1]

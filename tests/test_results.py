@@ -164,18 +164,21 @@ def test_results_of_one_shard_keep_those_of_the_others(tmp_path):
     assert strategies.keys() == {"random", "entropy"}
 
 
-def test_config_of_a_grid_grows_and_never_shrinks(tmp_path):
-    small = Config(sweep={"strategy": ("random", "margin")})
-    large = Config(sweep={"strategy": ("random", "margin", "entropy")})
-
-    def written(config):
+def test_config_of_a_workdir_remembers_every_grid(tmp_path):
+    def grids(**sweep):
+        config = Config(strategy="random", sweep=sweep)
         check_workdir(tmp_path, config)
         write_experiment(tmp_path, config)
-        return read_json(tmp_path / "config.json")["config"]["sweep"]["strategy"]
+        return read_json(tmp_path / "config.json")["grids"]
 
-    assert written(small) == ["random", "margin"]
-    assert written(large) == ["random", "margin", "entropy"]
-    assert written(small) == ["random", "margin", "entropy"]
+    few, more = ["random", "margin"], ["random", "margin", "entropy"]
+    alone = {"model": ["resnet18"], "optimizer": ["sgd"], "strategy": ["random"]}
+    assert grids(strategy=few) == [alone | {"strategy": few}]
+    assert grids(strategy=more) == [alone | {"strategy": more}]
+    assert grids(strategy=few) == [alone | {"strategy": more}]
+    both = [alone | {"strategy": more}, alone | {"optimizer": ["sgd", "adam"]}]
+    assert grids(optimizer=["sgd", "adam"]) == both
+    assert grids(strategy=more) == both
 
 
 def test_workdir_of_the_same_experiment_is_taken(tmp_path):
