@@ -10,10 +10,10 @@ from aljax.config import Config, check_pool
 from aljax.console import Console
 from aljax.cycle import Diverged, Trial
 from aljax.data import load, pool_size
-from aljax.grid import Run
+from aljax.grid import Run, members
 from aljax.keys import key_for
 from aljax.learner import TrainState
-from aljax.parallel import make_mesh
+from aljax.parallel import Devices, check_share
 from aljax.pool import Pool
 from aljax.results import (
     RunFolder,
@@ -126,11 +126,23 @@ def check_pools(groups: list[list[Run]], data_dir: str | None) -> None:
         check_pool(group[0].config, sizes[key])
 
 
+def check_batches(config: Config, devices: Devices) -> None:
+    """Checks that the devices can share the batches of every member of a grid evenly.
+
+    Raises:
+        ValueError: names the field and the sizes that would fit.
+    """
+    for _, member in members(config):
+        check_share("batch_size", member.batch_size, devices)
+        check_share("score_batch_size", member.score_batch_size, devices)
+
+
 def run_experiment(
     groups: list[list[Run]],
     workdir: Path,
     config: Config,
     data_dir: str | None,
+    devices: Devices,
     preemption: Preemption,
 ) -> list[str]:
     """Carries out groups of runs, one after the other.
@@ -140,6 +152,7 @@ def run_experiment(
         workdir: checked with `results.check_workdir`.
         config: what the groups were expanded from.
         data_dir: where tensorflow-datasets keeps prepared datasets; None: its default.
+        devices: what it runs on; `check_batches` has found that they fit.
         preemption: asked between two pieces of work.
 
     Returns:
@@ -149,7 +162,7 @@ def run_experiment(
         Preempted: the state is saved, the same call goes on.
         ValueError: the images or the workdir are not what the configuration says.
     """
-    clock, mesh, failures = CompileClock(), make_mesh(), []
+    clock, failures = CompileClock(), []
     runs = [run for group in groups for run in group]
     sessions: dict[str, Session] = {}
     with Console(sum(run.training_images for run in runs)) as console:
@@ -159,7 +172,9 @@ def run_experiment(
                 sessions.clear()  # one pool on the devices at a time
                 console.doing(f"reading {data.name}")
                 dataset = load(data.name, data.path, data.image_size, data_dir)
-                sessions[str(data)] = Session(dataset, mesh, clock, console, preemption)
+                sessions[str(data)] = Session(
+                    dataset, devices, clock, console, preemption
+                )
             session = sessions[str(data)]
             for run in group:
                 folder = workdir / run.folder

@@ -43,19 +43,21 @@ def measure(flags: argparse.Namespace) -> dict:
         batch_size=flags.batch_size,
         precision=flags.precision,
     )
-    mesh = parallel.make_mesh(1)
+    devices = parallel.choose_devices(1)
     learner = make_learner(config, dataset, with_module=True)
     state = parallel.replicate(
-        jax.jit(lambda key: init(learner, key))(jax.random.key(0)), mesh
+        jax.jit(lambda key: init(learner, key))(jax.random.key(0)), devices
     )
-    pool, known, key = parallel.replicate((images, labels, jax.random.key(1)), mesh)
+    pool, known, key = parallel.replicate((images, labels, jax.random.key(1)), devices)
     everything = Labels(np.arange(flags.images, dtype=np.int32), np.int32(flags.images))
-    everything = parallel.replicate(everything, mesh)
-    program = {"train": make_train, "score": make_predict}[flags.phase](learner, mesh)
+    everything = parallel.replicate(everything, devices)
+    program = {"train": make_train, "score": make_predict}[flags.phase](
+        learner, devices
+    )
 
     def train(state, round_number):
         steps = steps_per_epoch(flags.images, flags.batch_size)
-        last = parallel.replicate(np.int32((round_number + 1) * steps), mesh)
+        last = parallel.replicate(np.int32((round_number + 1) * steps), devices)
         state, report = program(state, pool, known, everything, key, last)
         return state, jax.device_get(report)
 

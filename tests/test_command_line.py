@@ -99,6 +99,10 @@ CASES = {
         ["--config=configs/no_such.py"],
         ["configs/no_such.py", "no such file", "cifar10_report.py"],
     ),
+    "no such executor": (["--parallel=pmpa"], ["--parallel", "pmpa", "shard_map|pmap"]),
+    "no devices": (["--devices=0"], ["--devices=0", "this machine has", "choose 1"]),
+    "too many devices": (["--devices=4096"], ["--devices=4096", "this machine has"]),
+    "devices in words": (["--devices=two"], ["--devices", "two"]),
     "bad shard": (["--shard=9/8"], ["--shard=9/8", "K/N", "1 <= K <= N"]),
     "shard in words": (["--shard=first"], ["--shard=first", "K/N"]),
     "unwritable workdir": (["--workdir=/dev/null/x"], ["/dev/null", "--workdir"]),
@@ -196,7 +200,15 @@ def test_dry_run_lists_the_runs_and_writes_nothing(launch, tmp_path):
 def test_help_names_every_flag(launch):
     done = launch("--help")
     assert done.returncode == 0
-    for flag in ("--config", "workdir", "data_dir", "shard", "dry_run"):
+    for flag in (
+        "--config",
+        "workdir",
+        "data_dir",
+        "shard",
+        "dry_run",
+        "devices",
+        "parallel",
+    ):
         assert flag in done.stdout
 
 

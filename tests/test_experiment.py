@@ -18,7 +18,7 @@ from aljax.grid import expand
 from aljax.keys import key_for
 from aljax.models import MODELS
 from aljax.models.resnet import BasicBlock, ResNet
-from aljax.parallel import make_mesh
+from aljax.parallel import choose_devices
 from aljax.results import RunFolder, write_results
 from aljax.session import Session
 from aljax.timing import CompileClock
@@ -60,7 +60,9 @@ def tiny_model():
 
 @pytest.fixture(scope="module")
 def session(tiny_dataset, tiny_model):
-    return Session(tiny_dataset, make_mesh(1), CompileClock(), Console(), Preemption())
+    return Session(
+        tiny_dataset, choose_devices(1), CompileClock(), Console(), Preemption()
+    )
 
 
 @pytest.fixture(autouse=True)
