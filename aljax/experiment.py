@@ -13,6 +13,7 @@ from aljax.data import load, pool_size
 from aljax.grid import Run, members
 from aljax.keys import key_for
 from aljax.learner import TrainState
+from aljax.lock import locked
 from aljax.parallel import Devices, check_share
 from aljax.pool import Pool
 from aljax.results import (
@@ -80,10 +81,19 @@ def record(trial: Trial) -> None:
 def run_trial(
     session: Session, run: Run, workdir: Path, inherited: TrainState | None = None
 ) -> TrainState:
-    """Carries one run to its end; returns its last state."""
+    """Carries one run to its end; returns its last state.
+
+    Raises:
+        ValueError: another process is at it, or the folder is not as it was left.
+    """
     folder = RunFolder(workdir / run.folder)
-    folder.create(run, session.dataset.fingerprint)
-    trial = open_trial(session, run, folder, inherited)
+    with locked(folder.path):
+        folder.create(run, session.dataset.fingerprint)
+        return _run_cycles(open_trial(session, run, folder, inherited))
+
+
+def _run_cycles(trial: Trial) -> TrainState:
+    run, session = trial.run, trial.session
     try:
         session.console.skip(cycles.images_done(trial))
         if trial.progress.cycle:
@@ -160,7 +170,8 @@ def run_experiment(
 
     Raises:
         Preempted: the state is saved, the same call goes on.
-        ValueError: the images or the workdir are not what the configuration says.
+        ValueError: the images or the workdir are not what the configuration says, or
+            another process runs one of the runs.
     """
     clock, failures = CompileClock(), []
     runs = [run for group in groups for run in group]

@@ -3,7 +3,7 @@
 WORKDIR/config.json                                     the experiment and its grids
 WORKDIR/results.json                                    curves of every run
 WORKDIR/<model>/<optimizer>/<strategy>/trial_<t>/       one run:
-    config.json  cycles.jsonl  checkpoints/
+    config.json  cycles.jsonl  checkpoints/  lock.json  failed.json
 """
 
 import json

@@ -13,6 +13,7 @@ from PIL import Image
 from aljax import command_line
 from aljax.checkpoint import Preemption
 from aljax.config import Config, Data
+from aljax.lock import locked
 from aljax.results import write_experiment
 
 ROOT = Path(__file__).parent.parent
@@ -166,6 +167,17 @@ def test_workdir_of_another_experiment(launch, tmp_path):
     assert "Choose another --workdir" in line
     (path,) = (tmp_path / "w").iterdir()
     assert path.read_bytes() == before
+
+
+def test_run_of_another_process(launch, tmp_path):
+    folder = tmp_path / "w/resnet18/sgd/random/trial_1"
+    with locked(folder):
+        done = launch("--workdir=w")
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert "w/resnet18/sgd/random/trial_1 is being run by process" in line
+    assert "--shard" in line and "--workdir" in line
+    assert [path.name for path in folder.iterdir()] == ["lock.json"]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from aljax.console import Console
 from aljax.experiment import run_group
 from aljax.grid import expand
 from aljax.keys import key_for
+from aljax.lock import locked
 from aljax.models import MODELS
 from aljax.models.resnet import BasicBlock, ResNet
 from aljax.parallel import choose_devices
@@ -319,6 +320,18 @@ def test_divergence_names_cycle_epoch_and_remedy(session, tmp_path):
         run(session, config, tmp_path)
     (group,) = expand(config)
     assert RunFolder(tmp_path / group[0].folder).rows() == []
+
+
+def test_a_run_that_another_process_is_at_is_refused(session, tmp_path):
+    sweep = {"strategy": ("random", "margin")}
+    theirs, ours = expand(replace(CONFIG, "sweep", sweep))
+    folder = tmp_path / theirs[0].folder
+    with locked(folder):
+        with pytest.raises(ValueError, match=f"{folder} is being run by process"):
+            run_group(session, theirs, tmp_path)
+        assert [path.name for path in folder.iterdir()] == ["lock.json"]
+        run_group(session, ours, tmp_path)
+    assert len(RunFolder(tmp_path / ours[0].folder).rows()) == 3
 
 
 def test_weights_that_the_last_update_ruined_give_no_row(session, tmp_path):
