@@ -84,12 +84,17 @@ def run_trial(
     """Carries one run to its end; returns its last state.
 
     Raises:
+        Diverged: after writing down why.
         ValueError: another process is at it, or the folder is not as it was left.
     """
     folder = RunFolder(workdir / run.folder)
     with locked(folder.path):
         folder.create(run, session.dataset.fingerprint)
-        return _run_cycles(open_trial(session, run, folder, inherited))
+        try:
+            return _run_cycles(open_trial(session, run, folder, inherited))
+        except Diverged as error:
+            folder.fail(str(error))
+            raise
 
 
 def _run_cycles(trial: Trial) -> TrainState:

@@ -73,7 +73,7 @@ def holder(folder: Path) -> str | None:
     """Which process has a folder, in words; None if none has. Writes nothing."""
     try:
         file = (folder / FILE).open()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     with file:
         try:

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import subprocess
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,11 @@ def check_workdir(workdir: Path, config: Config) -> None:
             f"--workdir={workdir}: {ancestor} is not a folder that can be written; "
             "choose another --workdir."
         )
+    check_experiment(workdir, config)
+
+
+def check_experiment(workdir: Path, config: Config) -> None:
+    """Refuses a folder that holds another experiment: ValueError names the fields."""
     known = read_json(workdir / "config.json")
     if known is None:
         return
@@ -139,10 +145,12 @@ class RunFolder:
     def __init__(self, path: Path):
         self.path = path
         self._rows = path / "cycles.jsonl"
+        self._failed = path / "failed.json"
 
     def create(self, run: Run, fingerprint: str) -> None:
-        """Makes the folder, and mends a row that a crash cut in two."""
+        """Makes the folder; forgets a failure, mends a row that a crash cut in two."""
         self.path.mkdir(parents=True, exist_ok=True)
+        self._failed.unlink(missing_ok=True)
         if not (self.path / "config.json").exists():
             content = {
                 "config": flatten(run.config),
@@ -159,6 +167,16 @@ class RunFolder:
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    def fail(self, reason: str) -> None:
+        """Leaves word of why the run cannot go on, until it is taken up again."""
+        time = datetime.now().astimezone().isoformat(timespec="seconds")
+        write_json(self._failed, {"reason": reason, "time": time})
+
+    def failure(self) -> str | None:
+        """Why the run failed when it was last taken up; None if it did not."""
+        known = read_json(self._failed)
+        return known["reason"] if known else None
 
     def rows(self) -> list[dict[str, Any]]:
         """The finished cycles, in order; a line without its end is not one."""

@@ -212,16 +212,29 @@ def test_dry_run_lists_the_runs_and_writes_nothing(launch, tmp_path):
 def test_help_names_every_flag(launch):
     done = launch("--help")
     assert done.returncode == 0
-    for flag in (
-        "--config",
-        "workdir",
-        "data_dir",
-        "shard",
-        "dry_run",
-        "devices",
-        "parallel",
-    ):
+    for flag in ("--config", "workdir", "data_dir", "shard", "dry_run", "status"):
         assert flag in done.stdout
+    for flag in ("devices", "parallel", "compile_cache_dir"):
+        assert flag in done.stdout
+
+
+def test_status_needs_no_images_and_writes_nothing(launch, tmp_path):
+    nowhere = ["--config.data.name=image_folder", "--config.data.path=nowhere.zip"]
+    done = launch("--status", *nowhere)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "waiting  resnet18/sgd/random/trial_1         0/3 cycles",
+        "waiting  resnet18/sgd/learning_loss/trial_1  0/3 cycles",
+        "2 runs: 0 done, 0 running, 2 waiting, 0 failed; training time left: unknown.",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_status_of_another_experiment(launch, tmp_path):
+    write_experiment(tmp_path / "w", Config(seed=3))
+    done = launch("--workdir=w", "--status")
+    assert done.returncode == 2 and done.stdout == ""
+    assert "--workdir=w holds another experiment" in done.stderr
 
 
 @pytest.mark.slow

@@ -322,6 +322,18 @@ def test_divergence_names_cycle_epoch_and_remedy(session, tmp_path):
     assert RunFolder(tmp_path / group[0].folder).rows() == []
 
 
+def test_a_failure_is_kept_until_the_run_is_taken_up_again(session, tmp_path):
+    (group,) = expand(CONFIG)
+    folder, bad = tmp_path / group[0].folder, "optimizers.sgd.learning_rate"
+    with pytest.raises(ArithmeticError) as error:
+        run(session, replace(CONFIG, bad, 1e30), tmp_path)
+    assert RunFolder(folder).failure() == str(error.value)
+    shutil.rmtree(folder / "checkpoints")
+    (rows,) = run(session, CONFIG, tmp_path)
+    assert RunFolder(folder).failure() is None and len(rows) == 3
+    assert not (folder / "failed.json").exists()
+
+
 def test_a_run_that_another_process_is_at_is_refused(session, tmp_path):
     sweep = {"strategy": ("random", "margin")}
     theirs, ours = expand(replace(CONFIG, "sweep", sweep))
