@@ -89,7 +89,7 @@ def run_trial(
     """
     folder = RunFolder(workdir / run.folder)
     with locked(folder.path):
-        folder.create(run, session.dataset.fingerprint)
+        folder.create(run, session.dataset.fingerprint, session.devices)
         try:
             return _run_cycles(open_trial(session, run, folder, inherited))
         except Diverged as error:
@@ -195,7 +195,7 @@ def run_experiment(
             for run in group:
                 folder = workdir / run.folder
                 check_run(folder, run, session.dataset.fingerprint)
-            write_experiment(workdir, config)
+            write_experiment(workdir, config, devices)
             try:
                 run_group(session, group, workdir)
             except Diverged as error:

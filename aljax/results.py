@@ -15,11 +15,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from aljax.config import Config, flatten
 from aljax.grid import Run, differences, grid_values
-from aljax.parallel import processor
+from aljax.parallel import Devices, choose_devices, processor
 
 PACKAGES = ("aljax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 ROW_FIELDS = (
@@ -43,15 +41,17 @@ def read_json(path: Path) -> Any | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def environment() -> dict[str, Any]:
+def environment(devices: Devices | None = None) -> dict[str, Any]:
     """Versions, commit and device: what a number needs beside it to be believed."""
-    device = jax.devices()[0]
+    devices = devices or choose_devices()
+    device = devices.mesh.devices.flat[0]
     return {
         "versions": {name: metadata.version(name) for name in PACKAGES}
         | {"python": platform.python_version()},
         "commit": commit(),
-        "device": f"{jax.device_count()} x {device.device_kind}"
+        "device": f"{devices.size} x {device.device_kind}"
         + (f" ({processor()})" if device.platform == "cpu" else ""),
+        "parallel": devices.executor,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
 
@@ -116,7 +116,9 @@ def check_run(folder: Path, run: Run, fingerprint: str) -> None:
         )
 
 
-def write_experiment(workdir: Path, config: Config) -> None:
+def write_experiment(
+    workdir: Path, config: Config, devices: Devices | None = None
+) -> None:
     """Makes the folder and its `config.json`, or adds a grid to its `grids`.
 
     `config` there is what the folder was begun with; each of `grids` maps fields to
@@ -125,7 +127,7 @@ def write_experiment(workdir: Path, config: Config) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     known = read_json(workdir / "config.json")
     if known is None:
-        known = {"config": flatten(config)} | environment()
+        known = {"config": flatten(config)} | environment(devices)
     grids, new = known.get("grids", []), grid_values(config)
     if any(_contains(old, new) for old in grids):
         return
@@ -147,8 +149,16 @@ class RunFolder:
         self._rows = path / "cycles.jsonl"
         self._failed = path / "failed.json"
 
-    def create(self, run: Run, fingerprint: str) -> None:
-        """Makes the folder; forgets a failure, mends a row that a crash cut in two."""
+    def create(
+        self, run: Run, fingerprint: str, devices: Devices | None = None
+    ) -> None:
+        """Makes the folder; forgets a failure, mends a row that a crash cut in two.
+
+        Args:
+            run: which run.
+            fingerprint: of its images.
+            devices: what it runs on; None: all devices.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         self._failed.unlink(missing_ok=True)
         if not (self.path / "config.json").exists():
@@ -159,7 +169,7 @@ class RunFolder:
                 "leaky": run.leaky,
                 "data_fingerprint": fingerprint,
             }
-            write_json(self.path / "config.json", content | environment())
+            write_json(self.path / "config.json", content | environment(devices))
         if self._rows.exists():
             whole = self._rows.read_bytes().rfind(b"\n") + 1
             os.truncate(self._rows, whole)

@@ -75,6 +75,7 @@ def test_folders_are_locked_one_by_one(other, tmp_path):
 
 def test_looking_at_locks_writes_nothing(tmp_path):
     assert holder(tmp_path / "nowhere") is None
+    assert holder(tmp_path) is None
     assert list(tmp_path.iterdir()) == []
     enter(tmp_path / "run")
     before = (tmp_path / "run" / "lock.json").stat()

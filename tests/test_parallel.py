@@ -24,7 +24,7 @@ from aljax.grid import expand
 from aljax.models import MODELS
 from aljax.models.resnet import BasicBlock, ResNet
 from aljax.parallel import AXIS, EVERYWHERE, EXECUTORS, SPLIT, choose_devices, spmd
-from aljax.results import RunFolder
+from aljax.results import RunFolder, read_json
 from aljax.session import Session
 from aljax.strategies import STRATEGIES, Strategy, highest
 from aljax.timing import CompileClock
@@ -84,7 +84,9 @@ def experiments(dataset, workdir):
         shown.clear()
         folder = workdir / f"{executor}-{count}"
         run_group(session, [run], folder)
-        found[executor, count] = RunFolder(folder / run.folder).rows(), list(shown)
+        written = RunFolder(folder / run.folder)
+        about = read_json(written.path / "config.json")
+        found[executor, count] = written.rows(), list(shown), about
     return found
 
 
@@ -96,7 +98,7 @@ def found(in_child, tiny_dataset, tmp_path_factory):
 def others(found):
     """The rows and scores of one device, and of each other combination."""
     first, *rest = COMBINATIONS
-    return found[first], [found[combination] for combination in rest]
+    return found[first][:2], [found[combination][:2] for combination in rest]
 
 
 def test_the_same_images_are_bought(found):
@@ -123,8 +125,15 @@ def test_the_losses_are_the_same(found):
 
 @pytest.mark.parametrize("combination", COMBINATIONS)
 def test_only_the_first_cycle_compiles(found, combination):
-    rows, _ = found[combination]
+    rows, *_ = found[combination]
     assert [row["compile_seconds"] > 0 for row in rows] == [True, False, False]
+
+
+@pytest.mark.parametrize("executor, count", COMBINATIONS)
+def test_what_it_ran_on_is_written_down(found, executor, count):
+    about = found[executor, count][2]
+    assert about["device"].startswith(f"{count} x cpu")
+    assert about["parallel"] == executor
 
 
 def mapped_by(executor):
@@ -187,3 +196,8 @@ def test_batches_that_cannot_be_shared_are_refused_at_once(
     (line,) = said.strip().splitlines()
     for word in words:
         assert word in line
+
+
+def test_an_unknown_executor():
+    with pytest.raises(ValueError, match="--parallel: unknown value 'pmp'.*'pmap'"):
+        choose_devices(1, "pmp")
