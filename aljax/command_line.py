@@ -83,6 +83,10 @@ def define_flags(values: flags.FlagValues) -> None:
         "Say how far each run in the workdir is, stop.",
         flag_values=values,
     )
+    _define_device_flags(values)
+
+
+def _define_device_flags(values):
     flags.DEFINE_integer(
         "devices",
         None,

@@ -21,7 +21,7 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keeps other processes out of a folder, on every host that shares it.
+    """Keeps other processes out of a folder, on all hosts that share its locks.
 
     The kernel gives the lock back when this process ends, however it does; the file
     stays, and says who holds the lock or held it last.
