@@ -7,75 +7,168 @@ The counterpart of `torch_baseline.py`: same recipe, same images, same rounds.
 
 import argparse
 import json
+import math
+import os
+import re
 import statistics
 import time
 
 START = time.perf_counter()
 
 
-def measure(flags: argparse.Namespace) -> dict:
-    """Times `rounds` passes over random images, after one that compiles."""
-    import jax
+COLLECTIVE = re.compile(
+    r"= (.*?) (?:all-reduce|all-gather|reduce-scatter|collective-permute)(?:-start)?\("
+)
+ARRAY = re.compile(r"\b([a-z]+)(\d+)\[([\d,]*)\]")
+
+
+def collectives(program: str) -> tuple[int, int]:
+    """Collective operations of a compiled program, and the bytes of their results.
+
+    The loop over steps contains each of them once, so these are counts per step.
+    """
+    results = COLLECTIVE.findall(program)
+    size = 0
+    for _, bits, shape in ARRAY.findall(" ".join(results)):
+        size += int(bits) // 8 * math.prod(int(n) for n in shape.split(",") if n)
+    return len(results), size
+
+
+def random_dataset(count: int):
+    """Images of noise, 32x32x3, of ten classes."""
     import numpy as np
 
-    from aljax import parallel, timing
-    from aljax.config import Config
     from aljax.data import Dataset
-    from aljax.inference import make_predict, predict_all
-    from aljax.learner import init, make_learner
-    from aljax.training import Labels, make_train, steps_per_epoch
 
-    clock = timing.CompileClock()
-    parallel.use_compile_cache(flags.compile_cache_dir)
     random = np.random.default_rng(0)
-    images = random.integers(0, 256, (flags.images, 32, 32, 3), np.uint8)
-    labels = random.integers(0, 10, flags.images).astype(np.int32)
-    dataset = Dataset(
+    images = random.integers(0, 256, (count, 32, 32, 3), np.uint8)
+    labels = random.integers(0, 10, count).astype(np.int32)
+    return Dataset(
         *("random", images, labels, images[:1], labels[:1]),
         classes=tuple("0123456789"),
         mean=tuple(images.mean((0, 1, 2)) / 255),
         std=tuple(images.std((0, 1, 2)) / 255),
     )
-    config = Config(
-        model=flags.model,
-        width=flags.width,
-        optimizer=flags.optimizer,
-        batch_size=flags.batch_size,
-        precision=flags.precision,
-    )
-    devices = parallel.choose_devices(1)
-    learner = make_learner(config, dataset, with_module=True)
-    state = parallel.replicate(
-        jax.jit(lambda key: init(learner, key))(jax.random.key(0)), devices
-    )
-    pool, known, key = parallel.replicate((images, labels, jax.random.key(1)), devices)
-    everything = Labels(np.arange(flags.images, dtype=np.int32), np.int32(flags.images))
-    everything = parallel.replicate(everything, devices)
-    program = {"train": make_train, "score": make_predict}[flags.phase](
-        learner, devices
-    )
 
-    def train(state, round_number):
-        steps = steps_per_epoch(flags.images, flags.batch_size)
-        last = parallel.replicate(np.int32((round_number + 1) * steps), devices)
-        state, report = program(state, pool, known, everything, key, last)
-        return state, jax.device_get(report)
 
-    def score(state, round_number):
-        needs = frozenset({"logits", "predicted_loss", "embedding"})
-        indices = np.arange(flags.images)
-        return state, predict_all(
-            program, state, pool, indices, flags.score_batch_size, needs
+class Measured:
+    """One compiled program and everything that it works on."""
+
+    def __init__(self, flags: argparse.Namespace):
+        import jax
+        import numpy as np
+
+        from aljax import inference, learner, parallel, training
+        from aljax.config import Config
+
+        names = "model width optimizer batch_size score_batch_size precision".split()
+        config = Config(**{name: getattr(flags, name) for name in names})
+        dataset = random_dataset(flags.images)
+        self.flags = flags
+        self.devices = parallel.choose_devices(flags.devices)
+        recipe = learner.make_learner(config, dataset, with_module=True)
+        start = jax.jit(lambda key: learner.init(recipe, key))(jax.random.key(0))
+        everything = training.Labels(
+            np.arange(flags.images, dtype=np.int32), np.int32(flags.images)
+        )
+        data = dataset.train_images, dataset.train_labels, everything
+        placed = (start, *data, jax.random.key(1))
+        self.state, *self.data = parallel.replicate(placed, self.devices)
+        make = {"train": training.make_train, "score": inference.make_predict}
+        self.program = make[flags.phase](recipe, self.devices)
+
+    def _last_step(self, number: int):
+        import numpy as np
+
+        from aljax import parallel, training
+
+        steps = training.steps_per_epoch(self.flags.images, self.flags.batch_size)
+        return parallel.replicate(np.int32((number + 1) * steps), self.devices)
+
+    def round(self, number: int) -> None:
+        """Trains on or scores every image once, and waits for it."""
+        import jax
+        import numpy as np
+
+        from aljax.inference import predict_all
+
+        if self.flags.phase == "train":
+            last = self._last_step(number)
+            self.state, report = self.program(self.state, *self.data, last)
+            jax.device_get(report)
+            return
+        predict_all(
+            *(self.program, self.state, self.data[0], np.arange(self.flags.images)),
+            self.flags.score_batch_size,
+            needs=frozenset({"logits", "predicted_loss", "embedding"}),
         )
 
-    run, seconds, ready = {"train": train, "score": score}[flags.phase], [], None
+    def compiled(self) -> str:
+        """The text of the compiled program."""
+        import numpy as np
+
+        if self.flags.phase == "train":
+            arguments = (self.state, *self.data, self._last_step(0))
+        else:
+            indices = np.zeros(self.flags.score_batch_size, np.int32)
+            state = self.state
+            arguments = state.variables, state.loss_params, self.data[0], indices
+        return self.program.lower(*arguments).compile().as_text()
+
+
+def multiplications(params: dict, image_size: int = 32) -> int:
+    """Those that the direct algorithm needs for one image of a network.
+
+    A stage's maps are as large as its output, but for the first 1x1 convolution of a
+    bottleneck, which comes before the stride.
+    """
+    import jax
+
+    count = 0
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        layer, name, kind = path[0].key, path[1].key, path[-1].key
+        if kind != "kernel" or leaf.ndim != 4:
+            continue
+        stage = int(layer[len("stage")]) if layer.startswith("stage") else 1
+        side = image_size >> (stage - 1)
+        before = name == "conv1" and leaf.shape[0] == 1 and layer.endswith("block1")
+        side *= 2 if before and stage > 1 else 1
+        count += side * side * leaf.size
+    return count
+
+
+def ceiling(size: int = 2048, repeats: int = 15) -> dict:
+    """The floating-point operations per second of one large float32 matrix product."""
+    import jax
+    import jax.numpy as jnp
+
+    a = jnp.ones((size, size))
+    multiply = jax.jit(jnp.matmul)
+    seconds = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        multiply(a, a).block_until_ready()
+        seconds.append(time.perf_counter() - start)
+    return {"flops": 2 * size**3 / statistics.median(seconds[1:])}
+
+
+def measure(flags: argparse.Namespace) -> dict:
+    """Times `rounds` passes over random images, after one that compiles."""
+    import jax
+
+    from aljax import parallel, timing
+    from aljax.results import environment
+
+    clock = timing.CompileClock()
+    parallel.use_compile_cache(flags.compile_cache_dir)
+    measured, seconds, ready = Measured(flags), [], None
     for number in range(flags.rounds + 1):
         start = time.perf_counter()
-        state, _ = run(state, number)
+        measured.round(number)
         seconds.append(time.perf_counter() - start)
         ready = ready or time.perf_counter() - START
     training = flags.phase == "train"
-    return {
+    row = {
         "side": "aljax",
         "model": flags.model,
         "width": flags.width,
@@ -90,8 +183,17 @@ def measure(flags: argparse.Namespace) -> dict:
         "programs": clock.programs,
         "peak_bytes": timing.peak_device_bytes() or timing.peak_host_bytes(),
         "threads": parallel.cores(),
+        "devices": flags.devices,
+        "platform": jax.default_backend(),
+        "multiplications": multiplications(measured.state.params),
+        "environment": {
+            name: os.environ.get(name, "") for name in ("XLA_FLAGS", "GLIBC_TUNABLES")
+        },
         "settings": {"images": flags.images, "optimizer": flags.optimizer},
     }
+    if flags.devices > 1:
+        row["collectives"], row["collective_bytes"] = collectives(measured.compiled())
+    return environment() | row
 
 
 def main() -> None:
@@ -99,14 +201,18 @@ def main() -> None:
     parser.add_argument("--model", default="resnet18")
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--optimizer", default="sgd")
-    parser.add_argument("--phase", choices=("train", "score"), default="train")
+    parser.add_argument(
+        "--phase", choices=("train", "score", "ceiling"), default="train"
+    )
     parser.add_argument("--batch_size", type=int, default=128)
     parser.add_argument("--score_batch_size", type=int, default=512)
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--images", type=int, default=512, help="in one round")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--devices", type=int, default=1)
     parser.add_argument("--compile_cache_dir", default="~/.cache/aljax/programs")
-    print(json.dumps(measure(parser.parse_args())))
+    flags = parser.parse_args()
+    print(json.dumps(ceiling() if flags.phase == "ceiling" else measure(flags)))
 
 
 if __name__ == "__main__":

@@ -250,7 +250,7 @@ def measure(settings: Settings, phase: str, images: int, rounds: int) -> dict:
         "peak_bytes": peak_bytes(settings.device),
         "threads": torch.get_num_threads(),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
-        "device": torch.cuda.get_device_name() if cuda else platform.processor(),
+        "device": torch.cuda.get_device_name() if cuda else platform.machine(),
         "settings": asdict(settings) | {"images": images, "environment": environment()},
     }
 

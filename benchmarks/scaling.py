@@ -1,0 +1,169 @@
+"""Strong and weak scaling of training and scoring over the devices of a machine.
+
+    python benchmarks/scaling.py --devices=1,2,4,8 --json=scaling.json
+
+Strong: one batch, shared out over more devices. Weak: as much for each device as one
+alone gets, compared with one device that does all of it. Every measurement is a process
+of its own; rounds go through all of them in turn.
+
+On GPUs `efficiency` is throughput over n times that of one device. A CPU has no second
+device: there, n virtual ones share the same cores, and only `overhead` is meant, the
+time that sharing out adds per step against one device doing the same work.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+SIDE = Path(__file__).with_name("aljax_side.py")
+VIRTUAL = "--xla_force_host_platform_device_count="
+
+
+def measure(flags: argparse.Namespace, phase: str, devices: int, batch: int) -> dict:
+    """One process of aljax on so many devices, the whole batch being `batch`."""
+    environment = dict(os.environ)
+    old = environment.get("XLA_FLAGS", "")
+    environment["XLA_FLAGS"] = f"{old} {VIRTUAL}{devices}".strip()
+    size = "batch_size" if phase == "train" else "score_batch_size"
+    command = [sys.executable, str(SIDE), f"--phase={phase}", f"--{size}={batch}"]
+    for name in ("model", "width", "precision"):
+        command.append(f"--{name}={getattr(flags, name)}")
+    command += [f"--images={flags.steps * batch}", "--rounds=1"]
+    command += [f"--devices={devices}"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def cases(flags: argparse.Namespace) -> list[tuple[str, str, int, int]]:
+    """(phase, scaling, devices, whole batch) of everything to be measured."""
+    found = []
+    for phase in flags.phases:
+        batch = flags.batch_size if phase == "train" else flags.score_batch_size
+        for n in flags.devices:
+            found.append((phase, "strong", n, batch))
+            if n > 1:
+                found.append((phase, "weak", n, batch * n))
+                found.append((phase, "alone", 1, batch * n))
+    return found
+
+
+def rows(measured: dict[tuple, list[dict]]) -> list[dict]:
+    """One row per case of several devices, against one device doing the same work."""
+    table = []
+    for (phase, scaling, n, batch), rounds in measured.items():
+        if scaling == "alone" or n == 1:
+            continue
+        first = batch // n if scaling == "weak" else batch
+        one = measured[phase, "strong", 1, first]
+        same = measured[phase, "alone", 1, batch] if scaling == "weak" else one
+        rate = [r["images_per_second"] for r in rounds]
+        overheads = [
+            b["images_per_second"] / a - 1 for a, b in zip(rate, same, strict=True)
+        ]
+        efficiency = [
+            a / (n * b["images_per_second"]) for a, b in zip(rate, one, strict=True)
+        ]
+        table.append(
+            {
+                "phase": phase,
+                "scaling": scaling,
+                "devices": n,
+                "batch_size": batch,
+                "images_per_second": statistics.median(rate),
+                "overhead": statistics.median(overheads),
+                "overhead_rounds": overheads,
+                "efficiency": statistics.median(efficiency),
+                "collectives_per_step": rounds[0]["collectives"],
+                "collective_bytes_per_step": rounds[0]["collective_bytes"],
+            }
+        )
+    return table
+
+
+def show(report: dict) -> None:
+    """Prints the table."""
+    if report["virtual"]:
+        print("Virtual devices on one CPU: overhead is measured, not speed.")
+    print("phase  scaling devices batch   images/s  overhead [range]  collectives")
+    for row in report["rows"]:
+        low, high = min(row["overhead_rounds"]), max(row["overhead_rounds"])
+        print(
+            f"{row['phase']:6} {row['scaling']:7} {row['devices']:7} "
+            f"{row['batch_size']:5} {row['images_per_second']:10.1f} "
+            f"{row['overhead']:+8.1%} [{low:+.1%}, {high:+.1%}] "
+            f"{row['collectives_per_step']} of {row['collective_bytes_per_step']:,} B"
+        )
+
+
+def draw(report: dict, path: Path) -> None:
+    """Overhead, or efficiency on real devices, over the number of devices."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    field = "overhead" if report["virtual"] else "efficiency"
+    figure, axes = pyplot.subplots(figsize=(5, 3.2), layout="constrained")
+    for phase in dict.fromkeys(row["phase"] for row in report["rows"]):
+        for scaling, style in (("strong", "-"), ("weak", "--")):
+            line = [
+                (row["devices"], 100 * row[field])
+                for row in report["rows"]
+                if (row["phase"], row["scaling"]) == (phase, scaling)
+            ]
+            name = {"train": "training", "score": "scoring"}[phase]
+            label = f"{name}, {scaling} scaling"
+            axes.plot(*zip(*line, strict=True), style, marker="o", label=label)
+    virtual = "virtual " * report["virtual"]
+    axes.set(xlabel=f"{virtual}devices", ylabel=f"{field}, %")
+    axes.set_xticks(sorted({row["devices"] for row in report["rows"]}))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=150)
+
+
+def _numbers(text: str) -> list[int]:
+    numbers = [int(part) for part in text.split(",")]
+    if not numbers or min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: write counts such as 1,2,4,8")
+    return sorted({1, *numbers})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--devices", type=_numbers, default=[1, 2, 4, 8])
+    parser.add_argument("--phases", type=lambda t: t.split(","), default="train,score")
+    parser.add_argument("--model", default="resnet18")
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--batch_size", type=int, default=128)
+    parser.add_argument("--score_batch_size", type=int, default=512)
+    parser.add_argument("--precision", default="float32")
+    parser.add_argument("--steps", type=int, default=3, help="timed per measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, default=Path("scaling.json"))
+    flags = parser.parse_args()
+    if isinstance(flags.phases, str):
+        flags.phases = flags.phases.split(",")
+    measured: dict[tuple, list[dict]] = {case: [] for case in cases(flags)}
+    for number in range(flags.rounds):
+        for case in measured:
+            measured[case].append(measure(flags, case[0], case[2], case[3]))
+            print(f"round {number + 1}/{flags.rounds}: {case}", file=sys.stderr)
+    some = next(iter(measured.values()))[0]
+    about = {name: some[name] for name in ("device", "commit", "versions", "xla_flags")}
+    settings = vars(flags) | {"json": str(flags.json)}
+    virtual = some["platform"] == "cpu"
+    report = about | {"virtual": virtual, "settings": settings, "rows": rows(measured)}
+    show(report)
+    flags.json.write_text(json.dumps(report, indent=2) + "\n")
+    draw(report, flags.json.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""Images per second and memory of training and scoring, against PyTorch.
+
+    python benchmarks/throughput.py --models=resnet18,resnet34,resnet50 --json=out.json
+
+Three sides do the same work on the same images: aljax; PyTorch as tuned as it gets
+(channels_last, huge pages, all cores; with --torch_compile the better of with and
+without `torch.compile`); and PyTorch as the study's authors ran it (eager, NCHW, a
+DataLoader). Each measurement is a process of its own that warms up first; each round
+goes through all sides in turn, and ratios are taken within a round. The JSON is written
+after every round.
+
+Peak memory is the device's where it tells, else the resident set of the process.
+`compile_seconds` is the largest of all rounds, `ready_seconds` the time from the start
+of a process to its first finished pass with programs from the compile cache.
+`ceiling_share` sets the multiplications of the direct algorithm (three times as many
+when training) against the speed of one large matrix product of the same run: Winograd's
+algorithm needs fewer, so it may exceed 1.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SIDES = ("aljax", "torch_tuned", "torch_authors")
+MODELS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+# What two measurements must share to be compared.
+SHARED = ("model", "width", "phase", "precision", "threads")
+
+
+def command(flags: argparse.Namespace, side: str, case: tuple[str, str, int]) -> list:
+    """The command line that measures one side of a case (model, phase, batch)."""
+    model, phase, batch = case
+    if side == "aljax":
+        start = [str(HERE / "aljax_side.py")]
+    else:
+        manner = "authors" if side == "torch_authors" else "tuned"
+        start = [str(HERE / "torch_baseline.py"), f"--side={manner}"]
+        start += [f"--device={flags.torch_device}"]
+        start += ["--compile"] * (side == "torch_compiled")
+    size = "batch_size" if phase == "train" else "score_batch_size"
+    passes = flags.passes if phase == "train" else max(1, flags.passes // 2)
+    return [
+        sys.executable,
+        *start,
+        *(f"--model={model}", f"--phase={phase}", f"--{size}={batch}"),
+        *(f"--width={flags.width}", f"--precision={flags.precision}"),
+        *(f"--images={flags.steps * batch}", f"--rounds={passes}"),
+    ]
+
+
+def call(line: list[str]) -> dict:
+    """Runs a measuring process and reads its line of JSON."""
+    done = subprocess.run(line, capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError(f"{' '.join(line[1:])} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def check_same(sides: dict[str, dict]) -> None:
+    """Refuses to compare sides that ran with different settings: ValueError."""
+    first, *others = sides
+    for other in others:
+        for name in (*SHARED, "images"):
+            a, b = (
+                sides[s].get(name, sides[s]["settings"].get(name))
+                for s in (first, other)
+            )
+            if a != b:
+                raise ValueError(
+                    f"{first} ran with {name}={a} and {other} with {name}={b}: these "
+                    "are not comparable. Run both on the same machine and settings."
+                )
+
+
+def row(case: tuple, rounds: list[dict[str, dict]], ceiling: float) -> dict:
+    """What a case has come to after some rounds of {side: measurement}."""
+
+    def median(side: str, name: str = "images_per_second") -> float:
+        return statistics.median(r[side][name] for r in rounds)
+
+    def ratios(side: str) -> list[float]:
+        rates = ([r[s]["images_per_second"] for r in rounds] for s in ("aljax", side))
+        return [a / b for a, b in zip(*rates, strict=True)]
+
+    tuned = [side for side in rounds[0] if side in ("torch_tuned", "torch_compiled")]
+    best = max(tuned, key=median)
+    names = {"aljax": "aljax", "torch_tuned": best, "torch_authors": "torch_authors"}
+    passes = 3 if case[1] == "train" else 1
+    work = 2 * passes * rounds[0]["aljax"]["multiplications"]
+    ours = [r["aljax"] for r in rounds]
+    return {
+        "model": case[0],
+        "phase": case[1],
+        "batch_size": case[2],
+        "precision": ours[0]["precision"],
+        "images_per_second": {name: median(side) for name, side in names.items()},
+        "ratio_over_tuned": statistics.median(ratios(best)),
+        "ratio_over_authors": statistics.median(ratios("torch_authors")),
+        "ratio_rounds": ratios(best),
+        "ratio_rounds_authors": ratios("torch_authors"),
+        "peak_bytes": {name: median(s, "peak_bytes") for name, s in names.items()},
+        "compile_seconds": max(r["compile_seconds"] for r in ours),
+        "ready_seconds": min(r["ready_seconds"] for r in ours),
+        "ceiling_share": median("aljax") * work / ceiling,
+        "torch_compile": best == "torch_compiled",
+        "rounds": len(rounds),
+    }
+
+
+def table(report: dict) -> str:
+    """The report as lines of text."""
+    lines = [
+        f"{report['device']} · commit {report['commit']} · {report['rounds']} rounds, "
+        "medians [range]",
+        "model      phase batch  images/s: aljax  tuned authors   over tuned         "
+        "authors  memory  ready  ceiling",
+    ]
+    for r in report["rows"]:
+        rates = r["images_per_second"]
+        low, high = min(r["ratio_rounds"]), max(r["ratio_rounds"])
+        memory = r["peak_bytes"]["aljax"] / r["peak_bytes"]["torch_tuned"]
+        lines.append(
+            f"{r['model']:10} {r['phase']:5} {r['batch_size']:5} "
+            f"{rates['aljax']:16.1f} "
+            f"{rates['torch_tuned']:6.1f} {rates['torch_authors']:7.1f}   "
+            f"{r['ratio_over_tuned']:4.2f} [{low:.2f}–{high:.2f}]  "
+            f"{r['ratio_over_authors']:8.2f} {memory:7.2f} {r['ready_seconds']:5.1f}s "
+            f"{r['ceiling_share']:7.0%}"
+        )
+    return "\n".join(lines)
+
+
+def draw(report: dict, path: Path) -> None:
+    """One panel for training and one for scoring: bars per model, ratios on top."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    phases = list(dict.fromkeys(r["phase"] for r in report["rows"]))
+    figure, axes = pyplot.subplots(
+        1, len(phases), figsize=(4.2 * len(phases), 3.4), layout="constrained"
+    )
+    names = {"torch_authors": "PyTorch, authors' way", "torch_tuned": "PyTorch, tuned"}
+    names["aljax"] = "aljax"
+    for axis, phase in zip([axes] if len(phases) == 1 else axes, phases, strict=True):
+        rows = [r for r in report["rows"] if r["phase"] == phase]
+        for i, (side, name) in enumerate(names.items()):
+            places = [k + 0.27 * (i - 1) for k in range(len(rows))]
+            rates = [r["images_per_second"][side] for r in rows]
+            colour = ("#bbbbbb", "#7a7a7a", "#d1495b")[i]
+            bars = axis.bar(places, rates, 0.25, label=name, color=colour)
+            if side == "aljax":
+                labels = [f"{r['ratio_over_tuned']:.2f}×" for r in rows]
+                axis.bar_label(bars, labels, fontsize="small")
+        ticks = [r["model"].replace("resnet", "ResNet") for r in rows]
+        axis.set_xticks(range(len(rows)), ticks)
+        batch = "/".join(dict.fromkeys(str(r["batch_size"]) for r in rows))
+        phase = {"train": "training", "score": "scoring"}[phase]
+        axis.set(title=f"{phase}, batch {batch}", ylabel="images per second")
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.legend(fontsize="small", frameon=False)
+    figure.savefig(path, dpi=150)
+    pyplot.close(figure)
+
+
+def _list(allowed: tuple[str, ...]):
+    def parse(text: str) -> list[str]:
+        for name in text.split(","):
+            if name not in allowed:
+                raise argparse.ArgumentTypeError(
+                    f"{name!r} is not one of {', '.join(allowed)}"
+                )
+        return text.split(",")
+
+    return parse
+
+
+def parse() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--models", type=_list(MODELS), default=list(MODELS[:3]))
+    parser.add_argument("--phases", type=_list(("train", "score")))
+    parser.add_argument("--batch_sizes", default="128", help="of training")
+    parser.add_argument("--score_batch_size", type=int, default=512)
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default="float32"
+    )
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=1, help="batches in a pass")
+    parser.add_argument("--passes", type=int, default=2, help="timed in a process")
+    parser.add_argument("--torch_device", default="cpu", help='"cuda" on a GPU')
+    parser.add_argument("--torch_compile", action="store_true")
+    parser.add_argument("--json", type=Path, default=Path("throughput.json"))
+    return parser.parse_args()
+
+
+def main() -> None:
+    flags = parse()
+    batches = [int(size) for size in flags.batch_sizes.split(",")]
+    sizes = {"train": batches, "score": [flags.score_batch_size]}
+    cases = [
+        (model, phase, size)
+        for phase in flags.phases or ("train", "score")
+        for model in flags.models
+        for size in sizes[phase]
+    ]
+    sides = (*SIDES, *(("torch_compiled",) if flags.torch_compile else ()))
+    found = call([sys.executable, str(HERE / "aljax_side.py"), "--phase=ceiling"])
+    measured: dict[tuple, list] = {case: [] for case in cases}
+    for number in range(1, flags.rounds + 1):
+        for case in cases:
+            print(f"round {number}/{flags.rounds}: {case}", file=sys.stderr, flush=True)
+            sides_of_round = {side: call(command(flags, side, case)) for side in sides}
+            check_same(sides_of_round)
+            measured[case].append(sides_of_round)
+        last = measured[cases[0]][-1]
+        report = {
+            "device": last["aljax"]["device"],
+            "commit": last["aljax"]["commit"],
+            "versions": last["aljax"]["versions"] | last["torch_tuned"]["versions"],
+            "threads": last["aljax"]["threads"],
+            "environment": {
+                "aljax": last["aljax"]["environment"],
+                "torch_tuned": last["torch_tuned"]["settings"]["environment"],
+            },
+            "rounds": number,
+            "settings": vars(flags) | {"json": flags.json.name},
+            "ceiling_flops": found["flops"],
+            "rows": [row(case, measured[case], found["flops"]) for case in cases],
+        }
+        flags.json.write_text(json.dumps(report, indent=2) + "\n")
+    print(table(report))
+    draw(report, flags.json.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()

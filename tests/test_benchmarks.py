@@ -1,0 +1,147 @@
+"""The benchmarks' own arithmetic, and one tiny run of each."""
+
+import json
+import subprocess
+import sys
+from argparse import Namespace
+from functools import partial
+from pathlib import Path
+
+import jax
+import pytest
+
+from aljax.learner import init
+
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+import aljax_side  # noqa: E402
+import end_to_end  # noqa: E402
+import scaling  # noqa: E402
+import throughput  # noqa: E402
+
+CASE = ("resnet18", "train", 128)
+
+
+def measurement(rate, side="torch_tuned", **others):
+    return {
+        **{"side": side, "model": "resnet18", "width": 64, "phase": "train"},
+        **{"precision": "float32", "threads": 2, "images_per_second": rate},
+        **{"peak_bytes": 10 * rate, "settings": {"images": 128}},
+        **{"multiplications": 50, "compile_seconds": rate, "ready_seconds": rate},
+        **others,
+    }
+
+
+def one_round(ours, tuned, authors):
+    rates = zip(throughput.SIDES, (ours, tuned, authors), strict=True)
+    return {side: measurement(rate) for side, rate in rates}
+
+
+def test_ratios_are_of_the_same_round():
+    rounds = [one_round(60, 30, 20), one_round(20, 20, 10), one_round(30, 10, 30)]
+    row = throughput.row(CASE, rounds, ceiling=1e4)
+    assert row["ratio_rounds"] == [2, 1, 3]
+    assert row["ratio_over_tuned"] == 2
+    assert row["ratio_over_authors"] == 2
+    assert row["images_per_second"] == {
+        **{"aljax": 30, "torch_tuned": 20, "torch_authors": 20}
+    }
+    assert row["peak_bytes"]["torch_tuned"] == 200
+    assert row["compile_seconds"] == 60 and row["ready_seconds"] == 20
+    assert row["ceiling_share"] == pytest.approx(30 * 2 * 3 * 50 / 1e4)
+
+
+def test_compiled_pytorch_is_the_tuned_one_where_it_is_faster():
+    rounds = [one_round(60, 30, 20) | {"torch_compiled": measurement(40)}]
+    row = throughput.row(CASE, rounds, ceiling=1.0)
+    assert row["ratio_over_tuned"] == 1.5 and row["torch_compile"]
+    assert row["images_per_second"]["torch_tuned"] == 40
+
+
+@pytest.mark.parametrize(
+    "other", [{"width": 32}, {"threads": 1}, {"settings": {"images": 64}}]
+)
+def test_sides_with_other_settings_are_not_compared(other):
+    sides = one_round(60, 30, 20)
+    throughput.check_same(sides)
+    sides["torch_tuned"] |= other
+    with pytest.raises(ValueError, match="aljax ran with .*not comparable"):
+        throughput.check_same(sides)
+
+
+def test_experiments_that_differ_are_not_compared():
+    same = {"settings": {"epochs": 5}, "labelled": [10, 20]}
+    end_to_end.check_same({"aljax": same, "torch_tuned": dict(same)})
+    other = same | {"labelled": [10, 21]}
+    with pytest.raises(ValueError, match="torch_tuned ran with labelled"):
+        end_to_end.check_same({"aljax": same, "torch_tuned": other})
+
+
+def test_overhead_is_against_one_device_with_the_same_batch():
+    flags = Namespace(
+        phases=["train"], devices=[1, 2], batch_size=8, score_batch_size=1
+    )
+    rates = {"strong": {1: 10, 2: 8}, "weak": {2: 15}, "alone": {1: 12}}
+    measured = {
+        case: [
+            {
+                "images_per_second": rates[case[1]][case[2]],
+                "collectives": 3,
+                "collective_bytes": 40,
+            }
+        ]
+        for case in scaling.cases(flags)
+    }
+    strong, weak = scaling.rows(measured)
+    assert (strong["batch_size"], weak["batch_size"]) == (8, 16)
+    assert strong["overhead"] == pytest.approx(10 / 8 - 1)
+    assert strong["efficiency"] == pytest.approx(8 / 20)
+    assert weak["overhead"] == pytest.approx(12 / 15 - 1)
+    assert weak["efficiency"] == pytest.approx(15 / 20)
+
+
+def test_collectives_are_counted_in_a_program():
+    text = """
+      %a = f32[16,4]{1,0} all-reduce(f32[16,4] %x), replica_groups={}
+      %b = (f32[2]{0}, s32[]) all-reduce(%y, %z), to_apply=%add
+      %c = f32[8]{0} add(%all-reduce.1, %q)
+      %d = bf16[6]{0} all-gather(bf16[3] %w), dimensions={0}
+    """
+    assert aljax_side.collectives(text) == (3, 256 + 12 + 12)
+
+
+def test_multiplications_are_those_of_the_network(tiny_learner):
+    shapes = jax.eval_shape(partial(init, tiny_learner), jax.random.key(0))
+    stem, first = 32 * 32 * 9 * 1 * 8, 2 * 32 * 32 * 9 * 8 * 8
+    second = 16 * 16 * (9 * 8 * 16 + 9 * 16 * 16 + 8 * 16)
+    assert aljax_side.multiplications(shapes.params) == stem + first + second
+
+
+def test_unknown_model_is_refused_in_a_sentence():
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / "throughput.py", "--models=resnet19"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "'resnet19' is not one of resnet18, resnet34" in done.stderr
+
+
+@pytest.mark.slow
+def test_tiny_run_against_pytorch(tmp_path):
+    pytest.importorskip("torch", reason="the benchmark compares with PyTorch")
+    path = tmp_path / "out.json"
+    subprocess.run(
+        [
+            *(sys.executable, BENCHMARKS / "throughput.py", "--models=resnet18"),
+            *("--width=8", "--batch_sizes=8", "--score_batch_size=8", "--rounds=1"),
+            *("--passes=1", f"--json={path}"),
+        ],
+        check=True,
+    )
+    report = json.loads(path.read_text())
+    assert [row["phase"] for row in report["rows"]] == ["train", "score"]
+    assert report["commit"] and report["versions"]["torch"]
+    for row in report["rows"]:
+        assert all(rate > 0 for rate in row["images_per_second"].values())
+    assert path.with_suffix(".png").stat().st_size > 5000
