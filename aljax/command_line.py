@@ -9,13 +9,14 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
+from aljax import status
 from aljax.checkpoint import Preempted, Preemption, quiet
 from aljax.config import Config, flatten
 from aljax.console import complain
-from aljax.experiment import check_pools, run_experiment
+from aljax.experiment import check_batches, check_pools, run_experiment
 from aljax.grid import expand, shard, validate_grid
-from aljax.parallel import use_compile_cache
-from aljax.results import check_workdir
+from aljax.parallel import EXECUTORS, choose_devices, use_compile_cache
+from aljax.results import check_experiment, check_workdir
 
 DONE, ERROR, USAGE, PREEMPTED = 0, 1, 2, 75
 _CONFIGS = Path(__file__).parent.parent / "configs"
@@ -75,6 +76,29 @@ def define_flags(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_bool(
         "dry_run", False, "Validate, list the runs, stop.", flag_values=values
+    )
+    flags.DEFINE_bool(
+        "status",
+        False,
+        "Say how far each run in the workdir is, stop.",
+        flag_values=values,
+    )
+    _define_device_flags(values)
+
+
+def _define_device_flags(values):
+    flags.DEFINE_integer(
+        "devices",
+        None,
+        "How many devices share each batch, the first ones (default: all).",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "parallel",
+        EXECUTORS[0],
+        EXECUTORS,
+        "What maps the programs over the devices; the results are the same.",
+        flag_values=values,
     )
     flags.DEFINE_string(
         "compile_cache_dir",
@@ -165,6 +189,12 @@ def _run(values: flags.FlagValues, config: Config, preemption: Preemption) -> in
     )
     validate_grid(config)
     groups = shard(expand(config), values.shard)
+    if values.status:
+        check_experiment(workdir, config)
+        print("\n".join(status.lines(groups, workdir)))
+        return DONE
+    devices = choose_devices(values.devices, values.parallel)
+    check_batches(config, devices)
     check_workdir(workdir, config)
     check_pools(groups, values.data_dir)
     runs = [run for group in groups for run in group]
@@ -173,7 +203,9 @@ def _run(values: flags.FlagValues, config: Config, preemption: Preemption) -> in
             print(workdir / run.folder)
         print(f"{len(runs)} runs; nothing was written.")
         return DONE
-    failures = run_experiment(groups, workdir, config, values.data_dir, preemption)
+    failures = run_experiment(
+        groups, workdir, config, values.data_dir, devices, preemption
+    )
     for failure in failures:
         complain(failure)
     return ERROR if failures else DONE

@@ -53,7 +53,7 @@ class Trial:
 
     def put(self, state: TrainState) -> None:
         """Lays a state on the devices, where the training program wants it."""
-        self.state = replicate(state, self.session.mesh)
+        self.state = replicate(state, self.session.devices)
 
     @property
     def queried(self) -> np.ndarray:
@@ -142,9 +142,9 @@ def train(trial: Trial) -> None:
         Diverged: the loss is not finite; nothing of these steps is saved.
         Preempted: after saving.
     """
-    session, mesh, config = trial.session, trial.session.mesh, trial.config
-    labels = replicate(_labels(trial), mesh)
-    key = replicate(trial.key(trial.progress.cycle, "train"), mesh)
+    session, config, devices = trial.session, trial.config, trial.session.devices
+    labels = replicate(_labels(trial), devices)
+    key = replicate(trial.key(trial.progress.cycle, "train"), devices)
     step, steps, saved = int(trial.state.step), 1, time.monotonic()
     while step < trial.last_step:
         target = min(step + steps, trial.last_step)
@@ -155,7 +155,7 @@ def train(trial: Trial) -> None:
                 session.labels,
                 labels,
                 key,
-                replicate(np.int32(target), mesh),
+                replicate(np.int32(target), devices),
             )
             report = jax.device_get(report)
         trial.progress.train_seconds += watch.seconds

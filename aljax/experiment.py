@@ -10,10 +10,11 @@ from aljax.config import Config, check_pool
 from aljax.console import Console
 from aljax.cycle import Diverged, Trial
 from aljax.data import load, pool_size
-from aljax.grid import Run
+from aljax.grid import Run, members
 from aljax.keys import key_for
 from aljax.learner import TrainState
-from aljax.parallel import make_mesh
+from aljax.lock import locked
+from aljax.parallel import Devices, check_share
 from aljax.pool import Pool
 from aljax.results import (
     RunFolder,
@@ -80,10 +81,24 @@ def record(trial: Trial) -> None:
 def run_trial(
     session: Session, run: Run, workdir: Path, inherited: TrainState | None = None
 ) -> TrainState:
-    """Carries one run to its end; returns its last state."""
+    """Carries one run to its end; returns its last state.
+
+    Raises:
+        Diverged: after writing down why.
+        ValueError: another process is at it, or the folder is not as it was left.
+    """
     folder = RunFolder(workdir / run.folder)
-    folder.create(run, session.dataset.fingerprint)
-    trial = open_trial(session, run, folder, inherited)
+    with locked(folder.path):
+        folder.create(run, session.dataset.fingerprint, session.devices)
+        try:
+            return _run_cycles(open_trial(session, run, folder, inherited))
+        except Diverged as error:
+            folder.fail(str(error))
+            raise
+
+
+def _run_cycles(trial: Trial) -> TrainState:
+    run, session = trial.run, trial.session
     try:
         session.console.skip(cycles.images_done(trial))
         if trial.progress.cycle:
@@ -126,11 +141,23 @@ def check_pools(groups: list[list[Run]], data_dir: str | None) -> None:
         check_pool(group[0].config, sizes[key])
 
 
+def check_batches(config: Config, devices: Devices) -> None:
+    """Checks that the devices can share the batches of every member of a grid evenly.
+
+    Raises:
+        ValueError: names the field and the sizes that would fit.
+    """
+    for _, member in members(config):
+        check_share("batch_size", member.batch_size, devices)
+        check_share("score_batch_size", member.score_batch_size, devices)
+
+
 def run_experiment(
     groups: list[list[Run]],
     workdir: Path,
     config: Config,
     data_dir: str | None,
+    devices: Devices,
     preemption: Preemption,
 ) -> list[str]:
     """Carries out groups of runs, one after the other.
@@ -140,6 +167,7 @@ def run_experiment(
         workdir: checked with `results.check_workdir`.
         config: what the groups were expanded from.
         data_dir: where tensorflow-datasets keeps prepared datasets; None: its default.
+        devices: what it runs on; `check_batches` has found that they fit.
         preemption: asked between two pieces of work.
 
     Returns:
@@ -147,9 +175,10 @@ def run_experiment(
 
     Raises:
         Preempted: the state is saved, the same call goes on.
-        ValueError: the images or the workdir are not what the configuration says.
+        ValueError: the images or the workdir are not what the configuration says, or
+            another process runs one of the runs.
     """
-    clock, mesh, failures = CompileClock(), make_mesh(), []
+    clock, failures = CompileClock(), []
     runs = [run for group in groups for run in group]
     sessions: dict[str, Session] = {}
     with Console(sum(run.training_images for run in runs)) as console:
@@ -159,12 +188,14 @@ def run_experiment(
                 sessions.clear()  # one pool on the devices at a time
                 console.doing(f"reading {data.name}")
                 dataset = load(data.name, data.path, data.image_size, data_dir)
-                sessions[str(data)] = Session(dataset, mesh, clock, console, preemption)
+                sessions[str(data)] = Session(
+                    dataset, devices, clock, console, preemption
+                )
             session = sessions[str(data)]
             for run in group:
                 folder = workdir / run.folder
                 check_run(folder, run, session.dataset.fingerprint)
-            write_experiment(workdir, config)
+            write_experiment(workdir, config, devices)
             try:
                 run_group(session, group, workdir)
             except Diverged as error:

@@ -4,14 +4,13 @@ from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from aljax import augment
 from aljax.learner import Learner, TrainState
-from aljax.parallel import EVERYWHERE, SPLIT, check_share, spmd
+from aljax.parallel import EVERYWHERE, SPLIT, Devices, check_share, spmd
 
 
-def make_predict(learner: Learner, mesh: Mesh) -> Callable:
+def make_predict(learner: Learner, devices: Devices) -> Callable:
     """Compiles the program that reads one batch of images.
 
     Returns:
@@ -21,7 +20,7 @@ def make_predict(learner: Learner, mesh: Mesh) -> Callable:
         `[N, H, W, C]` lies on the devices.
     """
 
-    check_share("score_batch_size", learner.config.score_batch_size, mesh)
+    check_share("score_batch_size", learner.config.score_batch_size, devices)
 
     def predict(variables, loss_params, images, indices):
         x = augment.normalise(images[indices], learner.mean, learner.std)
@@ -34,7 +33,7 @@ def make_predict(learner: Learner, mesh: Mesh) -> Callable:
         return outputs
 
     in_specs = (EVERYWHERE, EVERYWHERE, EVERYWHERE, SPLIT)
-    return spmd(predict, mesh, in_specs, SPLIT)
+    return spmd(predict, devices, in_specs, SPLIT)
 
 
 def _batches(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:

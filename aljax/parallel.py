@@ -1,7 +1,8 @@
 """Devices and how programs run on them: the only file that knows them.
 
 Programs are written for one device and speak to the others through collectives over a
-named axis; here they are mapped over a mesh.
+named axis; here they are mapped over a mesh, by one of two executors that give the same
+results: `jax.jit(jax.shard_map)`, or `jax.pmap`.
 """
 
 import functools
@@ -9,45 +10,114 @@ import hashlib
 import os
 import platform
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from aljax.lookup import lookup
+
 AXIS = "data"
 EVERYWHERE = PartitionSpec()  # the same value on every device
 SPLIT = PartitionSpec(AXIS)  # the first dimension shared out
+EXECUTORS = ("shard_map", "pmap")
 
 
-def make_mesh(devices: int | None = None) -> Mesh:
-    """Lines up the first `devices` devices, or all of them."""
+@dataclass(frozen=True)
+class Devices:
+    """Devices in a line, and what maps functions over them: one of EXECUTORS."""
+
+    mesh: Mesh
+    executor: str = "shard_map"
+
+    @property
+    def size(self) -> int:
+        return self.mesh.size
+
+
+def choose_devices(count: int | None = None, executor: str = "shard_map") -> Devices:
+    """Lines up the first `count` devices, or all of them.
+
+    Raises:
+        ValueError: there are not so many, or there is no such executor.
+    """
     found = jax.devices()
-    if devices is not None and not 1 <= devices <= len(found):
+    if count is not None and not 1 <= count <= len(found):
+        fit = f"1 to {len(found)}" if len(found) > 1 else "1"
         raise ValueError(
-            f"--devices={devices}: this machine has {len(found)}; "
-            f"choose 1 to {len(found)}."
+            f"--devices={count}: this machine has {len(found)}; choose {fit}."
         )
-    return Mesh(np.array(found[:devices]), (AXIS,))
+    lookup(dict.fromkeys(EXECUTORS), "--parallel", executor)
+    return Devices(Mesh(np.array(found[:count]), (AXIS,)), executor)
 
 
-def spmd(f: Callable, mesh: Mesh, in_specs, out_specs, donate=()) -> Callable:
-    """Compiles a per-device function for all devices of a mesh.
-
-    Replication is not tracked (`check_vma=False`): the gradient of a tracked parameter
-    arrives already summed, and a sum in `f` would count every device again.
+def spmd(f: Callable, devices: Devices, in_specs, out_specs, donate=()) -> Callable:
+    """Compiles a per-device function for all devices.
 
     Args:
         f: function of local arrays; collectives name `AXIS`.
-        mesh: the devices.
-        in_specs: EVERYWHERE or SPLIT for each argument.
+        devices: where it runs, and the executor.
+        in_specs: a tuple with EVERYWHERE or SPLIT for each argument.
         out_specs: the same for each result.
         donate: positions of arguments whose memory the results may take.
     """
-    mapped = jax.shard_map(
+    mappers = {"shard_map": _shard_map, "pmap": _pmap}
+    mapped = mappers[devices.executor](f, devices.mesh, in_specs, out_specs)
+    return jax.jit(mapped, donate_argnums=donate, compiler_options=_cpu_options())
+
+
+def _shard_map(f, mesh, in_specs, out_specs):
+    # Replication is not tracked (check_vma): a tracked parameter's gradient arrives
+    # already summed, and a sum in `f` would count every device again.
+    return jax.shard_map(
         f, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
     )
-    return jax.jit(mapped, donate_argnums=donate, compiler_options=_cpu_options())
+
+
+def _pmap(f, mesh, in_specs, out_specs):
+    """The same out of `jax.pmap`, which maps over a dimension of its own."""
+    in_axes, out_axes = (_per_spec(_axis, x) for x in (in_specs, out_specs))
+    mapped = jax.pmap(
+        lambda rank, *args: f(*args),  # pmap wants an argument that is mapped
+        axis_name=AXIS,
+        in_axes=(0, *in_axes),
+        out_axes=out_axes,
+        devices=list(mesh.devices.flat),
+    )
+
+    def cut(x):
+        return x.reshape(mesh.size, x.shape[0] // mesh.size, *x.shape[1:])
+
+    def join(x):
+        return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
+
+    def run(*args):
+        results = mapped(np.arange(mesh.size), *_split_parts(cut, in_specs, args))
+        return _split_parts(join, out_specs, results)
+
+    return run
+
+
+def _axis(spec):
+    return 0 if spec == SPLIT else None
+
+
+def _per_spec(change, specs, *values):
+    """Maps over EVERYWHERE and SPLIT, and what of `values` each stands for."""
+    return jax.tree.map(
+        change, specs, *values, is_leaf=lambda x: isinstance(x, PartitionSpec)
+    )
+
+
+def _split_parts(change, specs, values):
+    """Changes every array of `values` that is SPLIT."""
+    return _per_spec(
+        lambda spec, part: jax.tree.map(change, part) if spec == SPLIT else part,
+        specs,
+        values,
+    )
 
 
 @functools.cache
@@ -96,18 +166,18 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def check_share(field: str, size: int, mesh: Mesh) -> None:
-    """Refuses a batch that the devices of a mesh cannot share evenly: ValueError."""
-    devices = mesh.size
-    if size % devices:
-        below, above = size // devices * devices, (size // devices + 1) * devices
+def check_share(field: str, size: int, devices: Devices) -> None:
+    """Refuses a batch that devices cannot share evenly: ValueError."""
+    count = devices.size
+    if size % count:
+        below, above = size // count * count, (size // count + 1) * count
         fit = " or ".join(str(fitting) for fitting in (below, above) if fitting)
         raise ValueError(
-            f"--config.{field}: {size} images cannot be shared evenly by {devices} "
-            f"devices; choose {fit}."
+            f"--config.{field}: {size} images cannot be shared evenly by {count} "
+            f"devices; choose {fit}, or --devices that divide it."
         )
 
 
-def replicate(tree, mesh: Mesh):
+def replicate(tree, devices: Devices):
     """Puts a copy of every array of `tree` on every device."""
-    return jax.device_put(tree, NamedSharding(mesh, EVERYWHERE))
+    return jax.device_put(tree, NamedSharding(devices.mesh, EVERYWHERE))

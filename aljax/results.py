@@ -3,22 +3,21 @@
 WORKDIR/config.json                                     the experiment and its grids
 WORKDIR/results.json                                    curves of every run
 WORKDIR/<model>/<optimizer>/<strategy>/trial_<t>/       one run:
-    config.json  cycles.jsonl  checkpoints/
+    config.json  cycles.jsonl  checkpoints/  lock.json  failed.json
 """
 
 import json
 import os
 import platform
 import subprocess
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from aljax.config import Config, flatten
 from aljax.grid import Run, differences, grid_values
-from aljax.parallel import processor
+from aljax.parallel import Devices, choose_devices, processor
 
 PACKAGES = ("aljax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 ROW_FIELDS = (
@@ -42,15 +41,17 @@ def read_json(path: Path) -> Any | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def environment() -> dict[str, Any]:
+def environment(devices: Devices | None = None) -> dict[str, Any]:
     """Versions, commit and device: what a number needs beside it to be believed."""
-    device = jax.devices()[0]
+    devices = devices or choose_devices()
+    device = devices.mesh.devices.flat[0]
     return {
         "versions": {name: metadata.version(name) for name in PACKAGES}
         | {"python": platform.python_version()},
         "commit": commit(),
-        "device": f"{jax.device_count()} x {device.device_kind}"
+        "device": f"{devices.size} x {device.device_kind}"
         + (f" ({processor()})" if device.platform == "cpu" else ""),
+        "parallel": devices.executor,
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
 
@@ -84,6 +85,11 @@ def check_workdir(workdir: Path, config: Config) -> None:
             f"--workdir={workdir}: {ancestor} is not a folder that can be written; "
             "choose another --workdir."
         )
+    check_experiment(workdir, config)
+
+
+def check_experiment(workdir: Path, config: Config) -> None:
+    """Refuses a folder that holds another experiment: ValueError names the fields."""
     known = read_json(workdir / "config.json")
     if known is None:
         return
@@ -110,7 +116,9 @@ def check_run(folder: Path, run: Run, fingerprint: str) -> None:
         )
 
 
-def write_experiment(workdir: Path, config: Config) -> None:
+def write_experiment(
+    workdir: Path, config: Config, devices: Devices | None = None
+) -> None:
     """Makes the folder and its `config.json`, or adds a grid to its `grids`.
 
     `config` there is what the folder was begun with; each of `grids` maps fields to
@@ -119,7 +127,7 @@ def write_experiment(workdir: Path, config: Config) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     known = read_json(workdir / "config.json")
     if known is None:
-        known = {"config": flatten(config)} | environment()
+        known = {"config": flatten(config)} | environment(devices)
     grids, new = known.get("grids", []), grid_values(config)
     if any(_contains(old, new) for old in grids):
         return
@@ -139,10 +147,20 @@ class RunFolder:
     def __init__(self, path: Path):
         self.path = path
         self._rows = path / "cycles.jsonl"
+        self._failed = path / "failed.json"
 
-    def create(self, run: Run, fingerprint: str) -> None:
-        """Makes the folder, and mends a row that a crash cut in two."""
+    def create(
+        self, run: Run, fingerprint: str, devices: Devices | None = None
+    ) -> None:
+        """Makes the folder; forgets a failure, mends a row that a crash cut in two.
+
+        Args:
+            run: which run.
+            fingerprint: of its images.
+            devices: what it runs on; None: all devices.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
+        self._failed.unlink(missing_ok=True)
         if not (self.path / "config.json").exists():
             content = {
                 "config": flatten(run.config),
@@ -151,7 +169,7 @@ class RunFolder:
                 "leaky": run.leaky,
                 "data_fingerprint": fingerprint,
             }
-            write_json(self.path / "config.json", content | environment())
+            write_json(self.path / "config.json", content | environment(devices))
         if self._rows.exists():
             whole = self._rows.read_bytes().rfind(b"\n") + 1
             os.truncate(self._rows, whole)
@@ -159,6 +177,16 @@ class RunFolder:
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    def fail(self, reason: str) -> None:
+        """Leaves word of why the run cannot go on, until it is taken up again."""
+        time = datetime.now().astimezone().isoformat(timespec="seconds")
+        write_json(self._failed, {"reason": reason, "time": time})
+
+    def failure(self) -> str | None:
+        """Why the run failed when it was last taken up; None if it did not."""
+        known = read_json(self._failed)
+        return known["reason"] if known else None
 
     def rows(self) -> list[dict[str, Any]]:
         """The finished cycles, in order; a line without its end is not one."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from aljax import timing
 from aljax.checkpoint import Preempted, Preemption
@@ -15,7 +14,7 @@ from aljax.console import Console
 from aljax.data import Dataset
 from aljax.inference import make_predict
 from aljax.learner import init, make_learner, restart
-from aljax.parallel import replicate
+from aljax.parallel import Devices, replicate
 from aljax.strategies import STRATEGIES
 from aljax.training import make_train
 
@@ -49,17 +48,17 @@ class Session:
     def __init__(
         self,
         dataset: Dataset,
-        mesh: Mesh,
+        devices: Devices,
         clock: timing.CompileClock,
         console: Console,
         preemption: Preemption,
     ):
-        self.dataset, self.mesh, self.clock = dataset, mesh, clock
+        self.dataset, self.devices, self.clock = dataset, devices, clock
         self.console, self.preemption = console, preemption
         images = np.concatenate([dataset.train_images, dataset.test_images])
-        self.images = replicate(images, mesh)
+        self.images = replicate(images, devices)
         labels = np.concatenate([dataset.train_labels, dataset.test_labels])
-        self.labels = replicate(labels, mesh)
+        self.labels = replicate(labels, devices)
         self._programs: dict[str, Programs] = {}
 
     @property
@@ -85,8 +84,8 @@ class Session:
             self._programs[key] = Programs(
                 jax.jit(lambda k: init(learner, k)),
                 jax.jit(lambda state: restart(learner, state)),
-                make_train(learner, self.mesh),
-                make_predict(learner, self.mesh),
+                make_train(learner, self.devices),
+                make_predict(learner, self.devices),
             )
         return self._programs[key]
 

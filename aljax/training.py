@@ -12,13 +12,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jax.sharding import Mesh
 
 from aljax import augment
 from aljax.learner import Learner, TrainState
 from aljax.models import ranking_loss
 from aljax.optimizers import step_decay
-from aljax.parallel import AXIS, EVERYWHERE, check_share, spmd
+from aljax.parallel import AXIS, EVERYWHERE, Devices, check_share, spmd
 
 
 class Report(NamedTuple):
@@ -170,7 +169,7 @@ def steps_per_epoch(count, batch_size: int):
     return (count + batch_size - 1) // batch_size
 
 
-def make_train(learner: Learner, mesh: Mesh) -> Callable:
+def make_train(learner: Learner, devices: Devices) -> Callable:
     """Compiles the training program of a learner.
 
     Returns:
@@ -180,7 +179,7 @@ def make_train(learner: Learner, mesh: Mesh) -> Callable:
         Labels, `key` belongs to the cycle. `state` is donated.
     """
 
-    check_share("batch_size", learner.config.batch_size, mesh)
+    check_share("batch_size", learner.config.batch_size, devices)
 
     def train(state, images, labels, labelled, key, last_step):
         first_step = state.step
@@ -215,4 +214,6 @@ def make_train(learner: Learner, mesh: Mesh) -> Callable:
         state, sums, bad_step = lax.fori_loop(*epochs, run_epoch, carry)
         return state, Report(sums[0] / sums[2], sums[1] / sums[2], bad_step)
 
-    return spmd(train, mesh, (EVERYWHERE,) * 6, (EVERYWHERE, EVERYWHERE), donate=(0,))
+    return spmd(
+        train, devices, (EVERYWHERE,) * 6, (EVERYWHERE, EVERYWHERE), donate=(0,)
+    )

@@ -64,7 +64,8 @@ class Measured:
         names = "model width optimizer batch_size score_batch_size precision".split()
         config = Config(**{name: getattr(flags, name) for name in names})
         dataset = random_dataset(flags.images)
-        self.flags, self.mesh = flags, parallel.make_mesh(flags.devices)
+        self.flags = flags
+        self.devices = parallel.choose_devices(flags.devices)
         recipe = learner.make_learner(config, dataset, with_module=True)
         start = jax.jit(lambda key: learner.init(recipe, key))(jax.random.key(0))
         everything = training.Labels(
@@ -72,9 +73,9 @@ class Measured:
         )
         data = dataset.train_images, dataset.train_labels, everything
         placed = (start, *data, jax.random.key(1))
-        self.state, *self.data = parallel.replicate(placed, self.mesh)
+        self.state, *self.data = parallel.replicate(placed, self.devices)
         make = {"train": training.make_train, "score": inference.make_predict}
-        self.program = make[flags.phase](recipe, self.mesh)
+        self.program = make[flags.phase](recipe, self.devices)
 
     def _last_step(self, number: int):
         import numpy as np
@@ -82,7 +83,7 @@ class Measured:
         from aljax import parallel, training
 
         steps = training.steps_per_epoch(self.flags.images, self.flags.batch_size)
-        return parallel.replicate(np.int32((number + 1) * steps), self.mesh)
+        return parallel.replicate(np.int32((number + 1) * steps), self.devices)
 
     def round(self, number: int) -> None:
         """Trains on or scores every image once, and waits for it."""

@@ -13,6 +13,7 @@ from PIL import Image
 from aljax import command_line
 from aljax.checkpoint import Preemption
 from aljax.config import Config, Data
+from aljax.lock import locked
 from aljax.results import write_experiment
 
 ROOT = Path(__file__).parent.parent
@@ -99,6 +100,10 @@ CASES = {
         ["--config=configs/no_such.py"],
         ["configs/no_such.py", "no such file", "cifar10_report.py"],
     ),
+    "no such executor": (["--parallel=pmpa"], ["--parallel", "pmpa", "shard_map|pmap"]),
+    "no devices": (["--devices=0"], ["--devices=0", "this machine has", "choose 1"]),
+    "too many devices": (["--devices=4096"], ["--devices=4096", "this machine has"]),
+    "devices in words": (["--devices=two"], ["--devices", "two"]),
     "bad shard": (["--shard=9/8"], ["--shard=9/8", "K/N", "1 <= K <= N"]),
     "shard in words": (["--shard=first"], ["--shard=first", "K/N"]),
     "unwritable workdir": (["--workdir=/dev/null/x"], ["/dev/null", "--workdir"]),
@@ -164,6 +169,17 @@ def test_workdir_of_another_experiment(launch, tmp_path):
     assert path.read_bytes() == before
 
 
+def test_run_of_another_process(launch, tmp_path):
+    folder = tmp_path / "w/resnet18/sgd/random/trial_1"
+    with locked(folder):
+        done = launch("--workdir=w")
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert "w/resnet18/sgd/random/trial_1 is being run by process" in line
+    assert "--shard" in line and "--workdir" in line
+    assert [path.name for path in folder.iterdir()] == ["lock.json"]
+
+
 @pytest.mark.parametrize(
     "text, words",
     [
@@ -196,8 +212,29 @@ def test_dry_run_lists_the_runs_and_writes_nothing(launch, tmp_path):
 def test_help_names_every_flag(launch):
     done = launch("--help")
     assert done.returncode == 0
-    for flag in ("--config", "workdir", "data_dir", "shard", "dry_run"):
+    for flag in ("--config", "workdir", "data_dir", "shard", "dry_run", "status"):
         assert flag in done.stdout
+    for flag in ("devices", "parallel", "compile_cache_dir"):
+        assert flag in done.stdout
+
+
+def test_status_needs_no_images_and_writes_nothing(launch, tmp_path):
+    nowhere = ["--config.data.name=image_folder", "--config.data.path=nowhere.zip"]
+    done = launch("--status", *nowhere)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "waiting  resnet18/sgd/random/trial_1         0/3 cycles",
+        "waiting  resnet18/sgd/learning_loss/trial_1  0/3 cycles",
+        "2 runs: 0 done, 0 running, 2 waiting, 0 failed; training time left: unknown.",
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_status_of_another_experiment(launch, tmp_path):
+    write_experiment(tmp_path / "w", Config(seed=3))
+    done = launch("--workdir=w", "--status")
+    assert done.returncode == 2 and done.stdout == ""
+    assert "--workdir=w holds another experiment" in done.stderr
 
 
 @pytest.mark.slow

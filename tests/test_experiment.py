@@ -16,9 +16,10 @@ from aljax.console import Console
 from aljax.experiment import run_group
 from aljax.grid import expand
 from aljax.keys import key_for
+from aljax.lock import locked
 from aljax.models import MODELS
 from aljax.models.resnet import BasicBlock, ResNet
-from aljax.parallel import make_mesh
+from aljax.parallel import choose_devices
 from aljax.results import RunFolder, write_results
 from aljax.session import Session
 from aljax.timing import CompileClock
@@ -60,7 +61,9 @@ def tiny_model():
 
 @pytest.fixture(scope="module")
 def session(tiny_dataset, tiny_model):
-    return Session(tiny_dataset, make_mesh(1), CompileClock(), Console(), Preemption())
+    return Session(
+        tiny_dataset, choose_devices(1), CompileClock(), Console(), Preemption()
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -317,6 +320,30 @@ def test_divergence_names_cycle_epoch_and_remedy(session, tmp_path):
         run(session, config, tmp_path)
     (group,) = expand(config)
     assert RunFolder(tmp_path / group[0].folder).rows() == []
+
+
+def test_a_failure_is_kept_until_the_run_is_taken_up_again(session, tmp_path):
+    (group,) = expand(CONFIG)
+    folder, bad = tmp_path / group[0].folder, "optimizers.sgd.learning_rate"
+    with pytest.raises(ArithmeticError) as error:
+        run(session, replace(CONFIG, bad, 1e30), tmp_path)
+    assert RunFolder(folder).failure() == str(error.value)
+    shutil.rmtree(folder / "checkpoints")
+    (rows,) = run(session, CONFIG, tmp_path)
+    assert RunFolder(folder).failure() is None and len(rows) == 3
+    assert not (folder / "failed.json").exists()
+
+
+def test_a_run_that_another_process_is_at_is_refused(session, tmp_path):
+    sweep = {"strategy": ("random", "margin")}
+    theirs, ours = expand(replace(CONFIG, "sweep", sweep))
+    folder = tmp_path / theirs[0].folder
+    with locked(folder):
+        with pytest.raises(ValueError, match=f"{folder} is being run by process"):
+            run_group(session, theirs, tmp_path)
+        assert [path.name for path in folder.iterdir()] == ["lock.json"]
+        run_group(session, ours, tmp_path)
+    assert len(RunFolder(tmp_path / ours[0].folder).rows()) == 3
 
 
 def test_weights_that_the_last_update_ruined_give_no_row(session, tmp_path):

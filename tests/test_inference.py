@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aljax.inference import make_predict, predict_all
-from aljax.parallel import make_mesh, replicate
+from aljax.parallel import choose_devices, replicate
 
 EVERYTHING = frozenset({"logits", "predicted_loss", "embedding"})
 COUNT = 37
@@ -18,7 +18,7 @@ TOLERANCE = dict(rtol=1e-5, atol=1e-5)
 @pytest.fixture(scope="module")
 def setup(tiny_learner, tiny_dataset, draw_state):
     """A network, its scoring program, and the answers of one plain pass."""
-    learner, mesh, state = tiny_learner, make_mesh(1), draw_state(tiny_learner)
+    learner, devices, state = tiny_learner, choose_devices(1), draw_state(tiny_learner)
     indices = np.random.default_rng(1).permutation(240)[:COUNT]
     x = tiny_dataset.train_images[indices] / 255.0
     x = ((x - learner.mean) / learner.std).astype(np.float32)
@@ -34,9 +34,9 @@ def setup(tiny_learner, tiny_dataset, draw_state):
         }
 
     return SimpleNamespace(
-        predict=make_predict(learner, mesh),
-        state=replicate(state, mesh),
-        images=replicate(tiny_dataset.train_images, mesh),
+        predict=make_predict(learner, devices),
+        state=replicate(state, devices),
+        images=replicate(tiny_dataset.train_images, devices),
         indices=indices,
         expected=jax.device_get(plain(x)),
     )

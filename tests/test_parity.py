@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from aljax.models import ranking_loss
-from aljax.parallel import EVERYWHERE, make_mesh, spmd
+from aljax.parallel import EVERYWHERE, choose_devices, spmd
 from aljax.training import joint_loss
 
 torch = pytest.importorskip("torch", reason="parity is measured against PyTorch")
@@ -72,7 +72,7 @@ def train_program(name: str, channels: int):
 
         return jax.value_and_grad(share, has_aux=True)(trained)
 
-    return spmd(run, make_mesh(1), (EVERYWHERE,) * 7, EVERYWHERE)
+    return spmd(run, choose_devices(1), (EVERYWHERE,) * 7, EVERYWHERE)
 
 
 def train_both(name: str, channels: int, count: int, detach: bool):

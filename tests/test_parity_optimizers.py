@@ -12,7 +12,7 @@ import pytest
 from aljax.config import replace
 from aljax.learner import TrainState
 from aljax.optimizers import OPTIMIZERS
-from aljax.parallel import EVERYWHERE, make_mesh, replicate, spmd
+from aljax.parallel import EVERYWHERE, choose_devices, replicate, spmd
 from aljax.training import update
 
 torch = pytest.importorskip("torch", reason="parity is measured against PyTorch")
@@ -105,7 +105,7 @@ def make_step(optimizer: str):
     direction = config.optimizers[optimizer].direction()
     learner = dataclasses.replace(pair.learner, config=config, optimizer=direction)
     params, loss_params = pair.variables["params"], pair.module_variables["params"]
-    mesh = make_mesh(1)
+    devices = choose_devices(1)
     state = TrainState(
         step=jnp.int32(0),
         params=params,
@@ -114,8 +114,8 @@ def make_step(optimizer: str):
         loss_params=loss_params,
         loss_opt_state=direction.init(loss_params),
     )
-    step = spmd(partial(update, learner), mesh, (EVERYWHERE,) * 5, EVERYWHERE)
-    return step, replicate(state, mesh)
+    step = spmd(partial(update, learner), devices, (EVERYWHERE,) * 5, EVERYWHERE)
+    return step, replicate(state, devices)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

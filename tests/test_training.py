@@ -15,7 +15,7 @@ from aljax import augment
 from aljax.config import replace
 from aljax.learner import Learner, TrainState
 from aljax.metrics import cross_entropies
-from aljax.parallel import make_mesh, replicate
+from aljax.parallel import choose_devices, replicate
 from aljax.timing import CompileClock
 from aljax.training import Labels, Report, epoch_order, make_train, steps_per_epoch
 
@@ -31,16 +31,16 @@ def labels_of(count: int) -> Labels:
     return Labels(indices, np.int32(count))
 
 
-def make_run(learner, dataset, devices: int = 1):
+def make_run(learner, dataset, count: int = 1):
     """(state, count, last step) -> host copies of the new state and the report."""
-    mesh = make_mesh(devices)
-    program = make_train(learner, mesh)
-    images = replicate(dataset.train_images, mesh)
-    labels = replicate(dataset.train_labels, mesh)
+    devices = choose_devices(count)
+    program = make_train(learner, devices)
+    images = replicate(dataset.train_images, devices)
+    labels = replicate(dataset.train_labels, devices)
 
     def run(state, count, last) -> tuple[TrainState, Report]:
         given = (labels_of(count), jax.random.key(KEY), np.int32(last))
-        state, *given = (replicate(x, mesh) for x in (state, *given))
+        state, *given = (replicate(x, devices) for x in (state, *given))
         return jax.device_get(program(state, images, labels, *given))
 
     return run
@@ -196,12 +196,12 @@ def two_devices(parts, dataset, start, counts):
     """In a process of two devices: three steps, and what a batch of 7 is told."""
     direction = parts["config"].optimizers["sgd"].direction()
     learner = Learner(**parts, optimizer=direction)
-    run = make_run(learner, dataset, devices=2)
+    run = make_run(learner, dataset, count=2)
     results = [run(start, count, 3) for count in counts]
     odd = dataclasses.replace(learner, config=replace(learner.config, "batch_size", 7))
     images, refusal = (dataset.train_images, dataset.train_labels), None
     try:
-        program = make_train(odd, make_mesh(2))
+        program = make_train(odd, choose_devices(2))
         jax.eval_shape(program, start, *images, labels_of(10), jax.random.key(KEY), 1)
     except ValueError as error:
         refusal = str(error)

@@ -1,0 +1,99 @@
+"""One process at a time in a run's folder: a lock that ends with its process."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+FILE = "lock.json"
+PATIENCE_SECONDS = 1.0  # longer than `holder` of another process looks at a lock
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps other processes out of a folder, on all hosts that share its locks.
+
+    The kernel gives the lock back when this process ends, however it does; the file
+    stays, and says who holds the lock or held it last.
+
+    Raises:
+        ValueError: another process has the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / FILE).open("a+") as file:
+        if not _acquire(file, folder):
+            raise ValueError(
+                f"{folder} is being run by {_shown(_read(file))}; wait until it ends, "
+                "stop it, or give every process its own --shard or --workdir."
+            )
+        file.truncate(0)
+        about = {
+            "host": socket.gethostname(),
+            "process": os.getpid(),
+            "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        }
+        file.write(json.dumps(about) + "\n")
+        file.flush()
+        yield
+
+
+def _acquire(file, folder: Path) -> bool:
+    """Locks a file, patiently enough for one that is only being looked at."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(PATIENCE_SECONDS / 20)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            logging.warning(
+                "%s: this file system keeps no locks (%s); see to it that only one "
+                "process runs this folder.",
+                *(folder, error.strerror),
+            )
+            return True
+
+
+def holder(folder: Path) -> str | None:
+    """Which process has a folder, in words; None if none has. Writes nothing."""
+    try:
+        file = (folder / FILE).open()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _shown(_read(file))
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+    return None
+
+
+def _read(file) -> dict[str, Any]:
+    file.seek(0)
+    line = file.readline()
+    # Empty for the instant between taking a lock and saying so.
+    return json.loads(line) if line.endswith("\n") else {}
+
+
+def _shown(about: dict[str, Any]) -> str:
+    if not about:
+        return "another process"
+    return "process {process} on {host} since {started}".format(**about)
