@@ -149,7 +149,8 @@ def ceiling(size: int = 2048, repeats: int = 15) -> dict:
         start = time.perf_counter()
         multiply(a, a).block_until_ready()
         seconds.append(time.perf_counter() - start)
-    return {"flops": 2 * size**3 / statistics.median(seconds[1:])}
+    flops = 2 * size**3 / statistics.median(seconds[1:])
+    return {"flops": flops, "platform": jax.default_backend()}
 
 
 def measure(flags: argparse.Namespace) -> dict:

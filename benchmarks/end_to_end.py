@@ -20,13 +20,22 @@ import tempfile
 import time
 from pathlib import Path
 
+from throughput import MODELS, TORCH_DEVICES, positive
+
 HERE = Path(__file__).parent
+IMAGES = HERE.parent / "aljax/data/fashion_mnist_mini/images.npz"
 SIDES = ("aljax", "aljax_cached", "torch_tuned", "torch_authors")
 # Fields of the experiment that both sides know by the same name.
 SHARED = (
     *("model", "width", "optimizer", "strategy", "epochs", "batch_size"),
     *("precision", "cycles", "initial", "budget", "pool_subset", "seed"),
 )
+
+
+def cores() -> int:
+    """CPU cores that this process may use, as many as XLA takes."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def settings(flags: argparse.Namespace) -> dict:
@@ -55,6 +64,8 @@ def run_aljax(experiment: dict, folder: Path) -> dict:
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     about = json.loads((path.parent / "config.json").read_text())
     ran = {name: about["config"][name] for name in SHARED}
+    # The device reads "<count> x <kind>"; only a CPU's kind is "cpu".
+    on_cpu = about["device"].split(" x ", 1)[1].startswith("cpu")
     return {
         "seconds": seconds,
         "accuracy": [row["test_accuracy"] for row in rows],
@@ -62,7 +73,7 @@ def run_aljax(experiment: dict, folder: Path) -> dict:
         "peak_bytes": max(
             row["peak_device_bytes"] or row["peak_host_bytes"] for row in rows
         ),
-        "settings": ran,
+        "settings": ran | {"platform": "cpu" if on_cpu else "gpu"},
         "about": {n: about[n] for n in ("device", "commit", "versions", "xla_flags")},
     }
 
@@ -88,28 +99,31 @@ def run_torch(side: str, experiment: dict, device: str) -> dict:
 
 
 def torch_side(wanted: str) -> None:
-    """Runs PyTorch's experiment in this process and prints one line of JSON."""
+    """Runs PyTorch's experiment in this process and prints one line of JSON.
+
+    Loads nothing of aljax, whose imports would count.
+    """
     from dataclasses import asdict
 
     import numpy as np
     import torch
     import torch_baseline as baseline
 
-    from aljax.data.embedded import load
-
-    torch.set_num_threads(os.cpu_count())
+    torch.set_num_threads(cores())
     experiment = baseline.Settings(**json.loads(wanted))
-    images = load()
     pad = ((0, 0), (2, 2), (2, 2), (0, 0))
-    result = baseline.run_experiment(
-        np.pad(images.train_images, pad),
-        images.train_labels,
-        np.pad(images.test_images, pad),
-        images.test_labels,
-        experiment,
-    )
+    with np.load(IMAGES) as arrays:
+        result = baseline.run_experiment(
+            np.pad(arrays["train_images"][..., None], pad),
+            arrays["train_labels"],
+            np.pad(arrays["test_images"][..., None], pad),
+            arrays["test_labels"],
+            experiment,
+        )
     known = asdict(experiment)
-    result["settings"] = {name: known[name] for name in SHARED}
+    platform = "gpu" if experiment.device.startswith("cuda") else "cpu"
+    ran = {name: known[name] for name in SHARED}
+    result["settings"] = ran | {"platform": platform}
     result["peak_bytes"] = baseline.peak_bytes(experiment.device)
     result["versions"] = {"torch": torch.__version__}
     print(json.dumps(result))
@@ -141,6 +155,7 @@ def report(flags: argparse.Namespace, rounds: list[dict[str, dict]]) -> dict:
     versions = about["versions"] | last["torch_tuned"]["versions"]
     return about | {
         "versions": versions,
+        "threads": cores(),
         "rounds": len(rounds),
         "settings": settings(flags),
         "seconds": medians("seconds"),
@@ -166,39 +181,61 @@ def show(found: dict) -> None:
     print(f"{found['ratio_over_tuned']:.2f} times as fast as tuned PyTorch ({rounds})")
 
 
-def main() -> None:
+def parse() -> argparse.Namespace:
+    """Reads the command line; only what both sides know is allowed."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    defaults = {
-        **{"model": "resnet18", "width": 32, "optimizer": "sgd"},
-        **{"strategy": "learning_loss", "epochs": 5, "batch_size": 128},
-        **{"precision": "float32", "cycles": 3, "initial": 1000, "budget": 1000},
-        **{"pool_subset": 5000, "seed": 0},
+    names = {
+        "model": MODELS,
+        "optimizer": ("sgd", "adam", "adamw", "rmsprop"),
+        "strategy": ("learning_loss", "entropy"),
+        "precision": ("float32", "bfloat16"),
     }
-    for name, value in defaults.items():
-        parser.add_argument(f"--{name}", type=type(value), default=value)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--torch_device", default="cpu", help='"cuda" on a GPU')
+    for name, allowed in names.items():
+        parser.add_argument(f"--{name}", choices=allowed, default=allowed[0])
+    counts = {
+        **{"width": 32, "epochs": 5, "batch_size": 128, "cycles": 3, "initial": 1000},
+        **{"budget": 1000, "pool_subset": 5000, "rounds": 3},
+    }
+    for name, default in counts.items():
+        parser.add_argument(f"--{name}", type=positive, default=default)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--torch_device", help="default: what aljax ran on")
     parser.add_argument("--json", type=Path, default=Path("end_to_end.json"))
     parser.add_argument("--torch", help=argparse.SUPPRESS)
-    flags = parser.parse_args()
+    return parser.parse_args()
+
+
+def run_round(flags: argparse.Namespace) -> dict[str, dict]:
+    """Every side once, aljax first, and refuses what cannot be compared."""
+    results, experiment = {}, settings(flags)
+    with tempfile.TemporaryDirectory() as folder:
+        for side in SIDES:
+            print(side, file=sys.stderr)
+            if side.startswith("aljax"):
+                results[side] = run_aljax(experiment, Path(folder))
+                platform = results[side]["settings"]["platform"]
+            else:
+                device = flags.torch_device or TORCH_DEVICES.get(platform, "cpu")
+                results[side] = run_torch(side, experiment, device)
+    check_same(results)
+    return results
+
+
+def main() -> None:
+    flags = parse()
     if flags.torch:
         return torch_side(flags.torch)
     rounds = []
     for number in range(1, flags.rounds + 1):
-        results = {}
-        with tempfile.TemporaryDirectory() as folder:
-            for side in SIDES:
-                print(f"round {number}/{flags.rounds}: {side}", file=sys.stderr)
-                if side.startswith("aljax"):
-                    results[side] = run_aljax(settings(flags), Path(folder))
-                else:
-                    results[side] = run_torch(side, settings(flags), flags.torch_device)
-        check_same(results)
-        rounds.append(results)
+        print(f"round {number}/{flags.rounds}", file=sys.stderr)
+        rounds.append(run_round(flags))
         found = report(flags, rounds)
         flags.json.write_text(json.dumps(found, indent=2) + "\n")
     show(found)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ValueError as error:
+        sys.exit(str(error))

@@ -10,8 +10,9 @@ goes through all sides in turn, and ratios are taken within a round. The JSON is
 after every round.
 
 Peak memory is the device's where it tells, else the resident set of the process.
-`compile_seconds` is the largest of all rounds, `ready_seconds` the time from the start
-of a process to its first finished pass with programs from the compile cache.
+The compile cache starts empty: `compile_seconds` is the largest of all rounds, the
+first, and `ready_seconds` the shortest time from the start of a process to its first
+finished pass, with programs from the cache if there are several rounds.
 `ceiling_share` sets the multiplications of the direct algorithm (three times as many
 when training) against the speed of one large matrix product of the same run: Winograd's
 algorithm needs fewer, so it may exceed 1.
@@ -22,20 +23,31 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
 SIDES = ("aljax", "torch_tuned", "torch_authors")
+PHASES = ("train", "score")
 MODELS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 # What two measurements must share to be compared.
-SHARED = ("model", "width", "phase", "precision", "threads")
+SHARED = (
+    *("platform", "model", "width", "optimizer", "phase", "images", "batch_size"),
+    *("precision", "threads"),
+)
+TORCH_DEVICES = {"gpu": "cuda"}  # by JAX's platform; others: PyTorch's CPU
 
 
-def command(flags: argparse.Namespace, side: str, case: tuple[str, str, int]) -> list:
-    """The command line that measures one side of a case (model, phase, batch)."""
+def command(
+    flags: argparse.Namespace, side: str, case: tuple[str, str, int], programs: str
+) -> list[str]:
+    """The command line that measures one side of a case (model, phase, batch).
+
+    `programs` is the folder of aljax's compile cache.
+    """
     model, phase, batch = case
     if side == "aljax":
-        start = [str(HERE / "aljax_side.py")]
+        start = [str(HERE / "aljax_side.py"), f"--compile_cache_dir={programs}"]
     else:
         manner = "authors" if side == "torch_authors" else "tuned"
         start = [str(HERE / "torch_baseline.py"), f"--side={manner}"]
@@ -61,10 +73,16 @@ def call(line: list[str]) -> dict:
 
 
 def check_same(sides: dict[str, dict]) -> None:
-    """Refuses to compare sides that ran with different settings: ValueError."""
+    """Refuses to compare sides that ran with different settings: ValueError.
+
+    The authors score in batches as large as those of training.
+    """
     first, *others = sides
     for other in others:
-        for name in (*SHARED, "images"):
+        own = other == "torch_authors" and sides[other]["phase"] == "score"
+        for name in SHARED:
+            if own and name == "batch_size":
+                continue
             a, b = (
                 sides[s].get(name, sides[s]["settings"].get(name))
                 for s in (first, other)
@@ -168,6 +186,13 @@ def draw(report: dict, path: Path) -> None:
     pyplot.close(figure)
 
 
+def positive(text: str) -> int:
+    """Reads a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
 def _list(allowed: tuple[str, ...]):
     def parse(text: str) -> list[str]:
         for name in text.split(","):
@@ -184,60 +209,78 @@ def parse() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", type=_list(MODELS), default=list(MODELS[:3]))
-    parser.add_argument("--phases", type=_list(("train", "score")))
-    parser.add_argument("--batch_sizes", default="128", help="of training")
-    parser.add_argument("--score_batch_size", type=int, default=512)
+    parser.add_argument("--phases", type=_list(PHASES), default=list(PHASES))
+    parser.add_argument(
+        "--batch_sizes",
+        type=lambda text: [positive(size) for size in text.split(",")],
+        default=[128],
+        help="of training",
+    )
+    parser.add_argument("--score_batch_size", type=positive, default=512)
     parser.add_argument(
         "--precision", choices=("float32", "bfloat16"), default="float32"
     )
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=1, help="batches in a pass")
-    parser.add_argument("--passes", type=int, default=2, help="timed in a process")
-    parser.add_argument("--torch_device", default="cpu", help='"cuda" on a GPU')
+    parser.add_argument("--width", type=positive, default=64)
+    parser.add_argument("--rounds", type=positive, default=5)
+    parser.add_argument("--steps", type=positive, default=1, help="batches in a pass")
+    parser.add_argument("--passes", type=positive, default=2, help="timed in a process")
+    parser.add_argument("--torch_device", help="default: what JAX runs on")
     parser.add_argument("--torch_compile", action="store_true")
     parser.add_argument("--json", type=Path, default=Path("throughput.json"))
     return parser.parse_args()
 
 
+def summary(flags: argparse.Namespace, measured: dict, ceiling: float) -> dict:
+    """All rows so far, and what a number needs beside it to be believed."""
+    rounds = next(iter(measured.values()))
+    last = rounds[-1]
+    return {
+        "device": last["aljax"]["device"],
+        "commit": last["aljax"]["commit"],
+        "versions": last["aljax"]["versions"] | last["torch_tuned"]["versions"],
+        "threads": last["aljax"]["threads"],
+        "environment": {
+            "aljax": last["aljax"]["environment"],
+            "torch_tuned": last["torch_tuned"]["settings"]["environment"],
+        },
+        "rounds": len(rounds),
+        "settings": vars(flags) | {"json": flags.json.name},
+        "ceiling_flops": ceiling,
+        "rows": [row(case, found, ceiling) for case, found in measured.items()],
+    }
+
+
 def main() -> None:
     flags = parse()
-    batches = [int(size) for size in flags.batch_sizes.split(",")]
-    sizes = {"train": batches, "score": [flags.score_batch_size]}
+    sizes = {"train": flags.batch_sizes, "score": [flags.score_batch_size]}
     cases = [
         (model, phase, size)
-        for phase in flags.phases or ("train", "score")
+        for phase in flags.phases
         for model in flags.models
         for size in sizes[phase]
     ]
     sides = (*SIDES, *(("torch_compiled",) if flags.torch_compile else ()))
     found = call([sys.executable, str(HERE / "aljax_side.py"), "--phase=ceiling"])
+    flags.torch_device = flags.torch_device or TORCH_DEVICES.get(
+        found["platform"], "cpu"
+    )
     measured: dict[tuple, list] = {case: [] for case in cases}
-    for number in range(1, flags.rounds + 1):
-        for case in cases:
-            print(f"round {number}/{flags.rounds}: {case}", file=sys.stderr, flush=True)
-            sides_of_round = {side: call(command(flags, side, case)) for side in sides}
-            check_same(sides_of_round)
-            measured[case].append(sides_of_round)
-        last = measured[cases[0]][-1]
-        report = {
-            "device": last["aljax"]["device"],
-            "commit": last["aljax"]["commit"],
-            "versions": last["aljax"]["versions"] | last["torch_tuned"]["versions"],
-            "threads": last["aljax"]["threads"],
-            "environment": {
-                "aljax": last["aljax"]["environment"],
-                "torch_tuned": last["torch_tuned"]["settings"]["environment"],
-            },
-            "rounds": number,
-            "settings": vars(flags) | {"json": flags.json.name},
-            "ceiling_flops": found["flops"],
-            "rows": [row(case, measured[case], found["flops"]) for case in cases],
-        }
-        flags.json.write_text(json.dumps(report, indent=2) + "\n")
+    with tempfile.TemporaryDirectory() as programs:
+        for number in range(1, flags.rounds + 1):
+            for case in cases:
+                print(f"round {number}/{flags.rounds}: {case}", file=sys.stderr)
+                lines = {s: command(flags, s, case, programs) for s in sides}
+                results = {side: call(line) for side, line in lines.items()}
+                check_same(results)
+                measured[case].append(results)
+            report = summary(flags, measured, found["flops"])
+            flags.json.write_text(json.dumps(report, indent=2) + "\n")
     print(table(report))
     draw(report, flags.json.with_suffix(".png"))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ValueError as error:
+        sys.exit(str(error))

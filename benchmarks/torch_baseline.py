@@ -251,6 +251,7 @@ def measure(settings: Settings, phase: str, images: int, rounds: int) -> dict:
         "threads": torch.get_num_threads(),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         "device": torch.cuda.get_device_name() if cuda else platform.machine(),
+        "platform": "gpu" if cuda else "cpu",
         "settings": asdict(settings) | {"images": images, "environment": environment()},
     }
 

@@ -26,6 +26,7 @@ def measurement(rate, side="torch_tuned", **others):
     return {
         **{"side": side, "model": "resnet18", "width": 64, "phase": "train"},
         **{"precision": "float32", "threads": 2, "images_per_second": rate},
+        **{"platform": "cpu", "batch_size": 128, "optimizer": "sgd"},
         **{"peak_bytes": 10 * rate, "settings": {"images": 128}},
         **{"multiplications": 50, "compile_seconds": rate, "ready_seconds": rate},
         **others,
@@ -59,7 +60,11 @@ def test_compiled_pytorch_is_the_tuned_one_where_it_is_faster():
 
 
 @pytest.mark.parametrize(
-    "other", [{"width": 32}, {"threads": 1}, {"settings": {"images": 64}}]
+    "other",
+    [
+        *({"width": 32}, {"threads": 1}, {"platform": "gpu"}, {"batch_size": 64}),
+        *({"optimizer": "adam"}, {"settings": {"images": 64}}),
+    ],
 )
 def test_sides_with_other_settings_are_not_compared(other):
     sides = one_round(60, 30, 20)
@@ -67,6 +72,45 @@ def test_sides_with_other_settings_are_not_compared(other):
     sides["torch_tuned"] |= other
     with pytest.raises(ValueError, match="aljax ran with .*not comparable"):
         throughput.check_same(sides)
+
+
+def test_authors_score_in_batches_of_their_own():
+    sides = one_round(60, 30, 20)
+    sides = {side: found | {"phase": "score"} for side, found in sides.items()}
+    sides["torch_authors"] |= {"batch_size": 64}
+    throughput.check_same(sides)
+    sides["torch_tuned"] |= {"batch_size": 64}
+    with pytest.raises(ValueError, match="batch_size"):
+        throughput.check_same(sides)
+
+
+def test_table_and_chart_of_fake_measurements(tmp_path):
+    pytest.importorskip("matplotlib", reason="the chart is drawn by matplotlib")
+    rounds = [one_round(60, 30, 20), one_round(90, 30, 20)]
+    rows = [throughput.row(CASE, rounds, ceiling=1e4)]
+    report = {"device": "1 x cpu", "commit": "abc", "rounds": 2, "rows": rows}
+    assert "2.50 [2.00–3.00]" in throughput.table(report)
+    throughput.draw(report, tmp_path / "out.png")
+    assert (tmp_path / "out.png").stat().st_size > 5000
+
+
+def test_ratio_of_whole_experiments_is_of_the_same_round():
+    def side(seconds):
+        return {
+            **{"seconds": seconds, "accuracy": [0.1, 0.5], "peak_bytes": 7},
+            **{"versions": {}, "about": {"device": "1 x cpu", "versions": {}}},
+        }
+
+    rounds = [
+        {name: side(s) for name, s in zip(end_to_end.SIDES, seconds, strict=True)}
+        for seconds in ((10, 5, 20, 30), (10, 10, 40, 50), (20, 5, 20, 40))
+    ]
+    flags = Namespace(**dict.fromkeys(end_to_end.SHARED))
+    found = end_to_end.report(flags, rounds)
+    assert found["ratio_rounds"] == [2, 4, 1] and found["ratio_over_tuned"] == 2
+    assert found["ratio_rounds_cached"] == [4, 4, 4]
+    assert found["seconds"]["aljax"] == 10
+    assert found["accuracy"]["torch_authors"] == [0.5, 0.5, 0.5]
 
 
 def test_experiments_that_differ_are_not_compared():
@@ -117,14 +161,25 @@ def test_multiplications_are_those_of_the_network(tiny_learner):
     assert aljax_side.multiplications(shapes.params) == stem + first + second
 
 
-def test_unknown_model_is_refused_in_a_sentence():
+@pytest.mark.parametrize(
+    "script, flag, sentence",
+    [
+        ("throughput", "--models=resnet19", "'resnet19' is not one of resnet18"),
+        ("throughput", "--rounds=0", "--rounds: '0' is not a whole number"),
+        ("throughput", "--batch_sizes=8,x", "--batch_sizes: 'x' is not a whole"),
+        ("end_to_end", "--model=resnet19", "--model: invalid choice: 'resnet19'"),
+        ("end_to_end", "--strategy=margin", "--strategy: invalid choice: 'margin'"),
+        ("end_to_end", "--epochs=-1", "--epochs: '-1' is not a whole number"),
+    ],
+)
+def test_wrong_value_is_refused_in_a_sentence(script, flag, sentence):
     done = subprocess.run(
-        [sys.executable, BENCHMARKS / "throughput.py", "--models=resnet19"],
+        [sys.executable, BENCHMARKS / f"{script}.py", flag],
         capture_output=True,
         text=True,
     )
     assert done.returncode == 2
-    assert "'resnet19' is not one of resnet18, resnet34" in done.stderr
+    assert sentence in done.stderr
 
 
 @pytest.mark.slow
