@@ -2,7 +2,6 @@
 
 import numpy as np
 from scipy.special import logsumexp
-from scipy.stats import kendalltau
 
 
 def cross_entropies(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -57,6 +56,9 @@ def ranking_accuracy(losses: np.ndarray, predicted: np.ndarray) -> float:
     Returns:
         A number in 0…1, or NaN where no pair has an order.
     """
+
+    # Loading it takes a second, which a start can spare.
+    from scipy.stats import kendalltau
 
     def tied(values):
         counts = np.unique(values, axis=0, return_counts=True)[1].astype(np.float64)
