@@ -11,15 +11,15 @@ import aljax
 ROOT = Path(aljax.__file__).parent
 # A module may import from the lines above its own, never from its own or below.
 LAYERS = (
-    ("environment", "lookup", "timing"),
+    ("environment", "lock", "lookup", "timing"),
     *[("augment", "data", "metrics", "models", "optimizers", "pool", "strategies")],
     ("config",),
     ("grid", "keys", "parallel"),
     ("learner",),
     ("inference", "training"),
     ("checkpoint", "console", "results"),
-    ("report", "session"),
-    ("cycle",),
+    ("report", "session", "status"),
+    ("cluster", "cycle"),
     ("experiment",),
     ("command_line",),
 )
