@@ -96,8 +96,22 @@ def running(folder: Path, cores: int = 1, grace: int = 60) -> Iterator[Path]:
             stack.callback(process.wait)
             stack.callback(process.terminate)
             time.sleep(0.5)
+        stack.callback(_cancel_all, config)
         _wait_for_node(config)
         yield config
+
+
+def _cancel_all(config: Path, seconds: float = 30) -> None:
+    """Ends the jobs, which would outlive the daemons."""
+    environment = os.environ | {"SLURM_CONF": str(config)}
+    deadline = time.monotonic() + seconds
+    subprocess.run(["scancel", f"--user={Path.home().owner()}"], env=environment)
+    listed = "jobs"
+    while listed and time.monotonic() < deadline:
+        time.sleep(0.3)
+        listed = subprocess.run(
+            ["squeue", "--noheader"], env=environment, capture_output=True, text=True
+        ).stdout
 
 
 def _wait_for_node(config: Path, seconds: float = 30) -> None:
