@@ -13,6 +13,7 @@ from absl import logging
 
 from aljax.training import TrainState
 
+PREEMPTED = 75  # exit status of a process that saved its state and stopped
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 

@@ -9,16 +9,16 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
-from aljax import status
-from aljax.checkpoint import Preempted, Preemption, quiet
+from aljax import cluster, status
+from aljax.checkpoint import PREEMPTED, Preempted, Preemption, quiet
 from aljax.config import Config, flatten
 from aljax.console import complain
-from aljax.experiment import check_batches, check_pools, run_experiment
-from aljax.grid import expand, shard, validate_grid
+from aljax.experiment import check_batches, check_pools, prepare_data, run_experiment
+from aljax.grid import Run, expand, only, shard, validate_grid
 from aljax.parallel import EXECUTORS, choose_devices, use_compile_cache
 from aljax.results import check_experiment, check_workdir
 
-DONE, ERROR, USAGE, PREEMPTED = 0, 1, 2, 75
+DONE, ERROR, USAGE = 0, 1, 2
 _CONFIGS = Path(__file__).parent.parent / "configs"
 _USAGE = """python launch.py [--config=FILE [--config.FIELD=VALUE ...]] [FLAGS]
 
@@ -74,8 +74,14 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "shard", None, "K/N: the K-th of N parts of the runs.", flag_values=values
     )
+    flags.DEFINE_string(
+        "only", None, "Only the run in this folder of the workdir.", flag_values=values
+    )
     flags.DEFINE_bool(
-        "dry_run", False, "Validate, list the runs, stop.", flag_values=values
+        "dry_run",
+        False,
+        "Validate, list the runs or show what would be submitted, stop.",
+        flag_values=values,
     )
     flags.DEFINE_bool(
         "status",
@@ -84,6 +90,7 @@ def define_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     _define_device_flags(values)
+    cluster.define_flags(values)
 
 
 def _define_device_flags(values):
@@ -183,18 +190,48 @@ def parse() -> tuple[flags.FlagValues, Config]:
     return values, values.config
 
 
+def _submit(
+    values: flags.FlagValues, config: Config, groups: list[list[Run]], workdir: Path
+) -> int:
+    """Submits what is unfinished of a grid; knows nothing of this machine's devices."""
+    given = values.flag_values_dict()
+    cluster.sbatch_options(given)
+    check_batches(config, values.devices or cluster.gpus(given) or 1)
+    check_workdir(workdir, config)
+    check_pools(groups, values.data_dir)
+    waiting, left_out = cluster.unfinished(groups, workdir)
+    count = f"{len(waiting)} of {len(groups)} tasks; {left_out}"
+    if not waiting:
+        print(f"{count}; nothing was submitted.")
+        return DONE
+    script = cluster.array_script(waiting, workdir, given, sys.argv)
+    if values.dry_run:
+        print(f"{script}\n{count}; nothing was submitted or written.")
+        return DONE
+    prepare_data(groups, values.data_dir)
+    job = cluster.submit(script, workdir)
+    print(f"job {job}: {count}.\nlogs: {workdir / cluster.FOLDER / job}_*.log")
+    return DONE
+
+
 def _run(values: flags.FlagValues, config: Config, preemption: Preemption) -> int:
     workdir = Path(
         values.workdir or f"runs/{Path(values['config'].config_filename).stem}"
     )
     validate_grid(config)
     groups = shard(expand(config), values.shard)
+    if values.only is not None:
+        groups = only(groups, values.only)
     if values.status:
         check_experiment(workdir, config)
         print("\n".join(status.lines(groups, workdir)))
         return DONE
+    if values.launcher == "slurm":
+        return _submit(values, config, groups, workdir)
+    cluster.refuse_flags(values.flag_values_dict())
+    use_compile_cache(values.compile_cache_dir)
     devices = choose_devices(values.devices, values.parallel)
-    check_batches(config, devices)
+    check_batches(config, devices.size)
     check_workdir(workdir, config)
     check_pools(groups, values.data_dir)
     runs = [run for group in groups for run in group]
@@ -227,7 +264,6 @@ def main() -> int:
     preemption.install()
     try:
         values, config = parse()
-        use_compile_cache(values.compile_cache_dir)
         return _run(values, config, preemption)
     except Preempted:
         complain("preempted; the state is saved. Run the same command to go on.")

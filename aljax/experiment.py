@@ -141,8 +141,14 @@ def check_pools(groups: list[list[Run]], data_dir: str | None) -> None:
         check_pool(group[0].config, sizes[key])
 
 
-def check_batches(config: Config, devices: Devices) -> None:
-    """Checks that the devices can share the batches of every member of a grid evenly.
+def prepare_data(groups: list[list[Run]], data_dir: str | None) -> None:
+    """Fetches and reads all images once, before many processes want them at once."""
+    for data in {str(g[0].config.data): g[0].config.data for g in groups}.values():
+        load(data.name, data.path, data.image_size, data_dir)
+
+
+def check_batches(config: Config, devices: int) -> None:
+    """Checks that devices can share the batches of every member of a grid evenly.
 
     Raises:
         ValueError: names the field and the sizes that would fit.

@@ -3,6 +3,7 @@
 A run is one tuple (dataset, model, optimizer, strategy, trial); `sweep` makes a grid.
 """
 
+import difflib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -102,6 +103,20 @@ def shard(groups: list, text: str | None) -> list:
             "for example --shard=3/8 for the third of eight."
         )
     return groups[k - 1 :: n]
+
+
+def only(groups: list[list[Run]], folder: str) -> list[list[Run]]:
+    """Picks the group of `--only=FOLDER`, or raises ValueError."""
+    found = [group for group in groups if folder in (run.folder for run in group)]
+    if not found:
+        folders = [run.folder for group in groups for run in group]
+        near = difflib.get_close_matches(folder, folders, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "."
+        raise ValueError(
+            f"--only={folder}: there is no such run{hint} --dry_run lists them, each "
+            "behind its --workdir."
+        )
+    return found
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

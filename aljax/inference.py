@@ -20,7 +20,7 @@ def make_predict(learner: Learner, devices: Devices) -> Callable:
         `[N, H, W, C]` lies on the devices.
     """
 
-    check_share("score_batch_size", learner.config.score_batch_size, devices)
+    check_share("score_batch_size", learner.config.score_batch_size, devices.size)
 
     def predict(variables, loss_params, images, indices):
         x = augment.normalise(images[indices], learner.mean, learner.std)

@@ -166,9 +166,8 @@ def cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def check_share(field: str, size: int, devices: Devices) -> None:
-    """Refuses a batch that devices cannot share evenly: ValueError."""
-    count = devices.size
+def check_share(field: str, size: int, count: int) -> None:
+    """Refuses a batch that `count` devices cannot share evenly: ValueError."""
     if size % count:
         below, above = size // count * count, (size // count + 1) * count
         fit = " or ".join(str(fitting) for fitting in (below, above) if fitting)

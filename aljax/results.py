@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import subprocess
+import uuid
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -31,7 +32,8 @@ ROW_FIELDS = (
 
 def write_json(path: Path, content: Any) -> None:
     """Writes a whole file or none of it."""
-    part = path.with_name(path.name + f".{os.getpid()}.part")
+    # Processes of other hosts may have the same number.
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     part.write_text(json.dumps(content, indent=2) + "\n")
     os.replace(part, path)
 

@@ -179,7 +179,7 @@ def make_train(learner: Learner, devices: Devices) -> Callable:
         Labels, `key` belongs to the cycle. `state` is donated.
     """
 
-    check_share("batch_size", learner.config.batch_size, devices)
+    check_share("batch_size", learner.config.batch_size, devices.size)
 
     def train(state, images, labels, labelled, key, last_step):
         first_step = state.step

@@ -209,12 +209,24 @@ def test_dry_run_lists_the_runs_and_writes_nothing(launch, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_only_picks_a_run_and_those_it_needs(launch):
+    folder = "resnet18/sgd/learning_loss/trial_"
+    done = launch("--dry_run", f"--only={folder}1")
+    assert done.stdout.splitlines()[:-1] == [f"runs/quickstart/{folder}1"]
+    leaky = ["--config.reset=never", "--config.trials=2"]
+    done = launch("--dry_run", f"--only={folder}2", *leaky)
+    both = [f"runs/quickstart/{folder}{trial}" for trial in (1, 2)]
+    assert done.stdout.splitlines()[:-1] == both
+    done = launch("--dry_run", "--only=learning_loss")
+    assert done.returncode == 2 and "--only=learning_loss: there is no" in done.stderr
+
+
 def test_help_names_every_flag(launch):
     done = launch("--help")
     assert done.returncode == 0
     for flag in ("--config", "workdir", "data_dir", "shard", "dry_run", "status"):
         assert flag in done.stdout
-    for flag in ("devices", "parallel", "compile_cache_dir"):
+    for flag in ("devices", "parallel", "compile_cache_dir", "only", "launcher"):
         assert flag in done.stdout
 
 

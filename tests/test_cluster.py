@@ -1,0 +1,304 @@
+"""What is handed to SLURM, and what its script does with how a task ends."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from aljax import command_line
+from aljax.checkpoint import Preemption
+from aljax.cluster import array_script, sbatch_options, task_command
+from aljax.config import Config
+from aljax.grid import expand
+from aljax.lock import locked
+from aljax.results import ROW_FIELDS, RunFolder
+from tests.test_command_line import Done
+
+FLAGS = ("partition", "gpus", "cpus", "memory", "time", "concurrency", "options")
+NONE = {f"slurm_{name}": None for name in FLAGS}
+GRID = "--config.sweep={'strategy': ('random', 'entropy', 'margin')}"
+FOLDERS = [f"resnet18/sgd/{s}/trial_1" for s in ("random", "entropy", "margin")]
+# Each writes down what it was asked, and answers as SLURM does.
+COMMANDS = {
+    "sbatch": 'cat > "$ASKED/script"; env > "$ASKED/env"; echo "$@" > "$ASKED/options"'
+    '; if [ -e "$ASKED/refuse" ]; then echo "error: invalid partition" >&2; exit 1; fi'
+    "; echo '4711;cluster'",
+    "squeue": 'cat "$ASKED/queue"',
+    "srun": 'echo "$@" >> "$ASKED/srun"; '
+    'while [[ "$1" == --* ]]; do shift; done; exec "$@"',
+    "scontrol": 'echo "$@" >> "$ASKED/scontrol"'
+    '; if [ -e "$ASKED/deaf" ]; then rm "$ASKED/deaf"; exit 1; fi',
+    "sleep": ":",
+}
+
+
+@pytest.fixture
+def asked(tmp_path, monkeypatch):
+    """The folder in which the commands of a made-up SLURM write down what they hear."""
+    commands, asked = tmp_path / "commands", tmp_path / "asked"
+    commands.mkdir()
+    asked.mkdir()
+    for name, body in COMMANDS.items():
+        path = commands / name
+        path.write_text(f"#!/bin/bash\n{body}\n")
+        path.chmod(0o755)
+    (asked / "queue").write_text("")
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    monkeypatch.setenv("ASKED", str(asked))
+    return asked
+
+
+@pytest.fixture
+def launch(tmp_path, monkeypatch, capsys):
+    """Runs launch.py's command line in this process, in an empty folder."""
+    monkeypatch.setattr(Preemption, "install", lambda self: None)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+
+    def run(*arguments):
+        arguments = ["--launcher=slurm", GRID, "--workdir=w", *arguments]
+        monkeypatch.setattr(sys, "argv", ["launch.py", *arguments])
+        status = command_line.main()
+        return Done(status, *capsys.readouterr())
+
+    run.folder = here
+    return run
+
+
+def finish(workdir, folder, cycles=3):
+    run = RunFolder(workdir / folder)
+    run.path.mkdir(parents=True)
+    for cycle in range(1, cycles + 1):
+        run.append(dict.fromkeys(ROW_FIELDS) | {"cycle": cycle, "labeled": 200})
+
+
+def tasks(script):
+    """The folders that a script lists, by task."""
+    return dict(re.findall(r"^    \[(\d+)\]=(.*)$", script, re.MULTILINE))
+
+
+def test_dry_run_shows_the_script_and_writes_nothing(launch):
+    done = launch(
+        *("--dry_run", "--slurm_partition=gpu", "--slurm_gpus=a100:2"),
+        *("--slurm_cpus=8", "--slurm_memory=32G", "--slurm_time=1-00:30"),
+        *("--slurm_concurrency", "2", "--slurm_options=account=x,exclude=n1,n2"),
+    )
+    assert done.returncode == 0, done.stderr
+    options = [
+        shlex.split(line)[1]
+        for line in done.stdout.splitlines()
+        if line.startswith("#SBATCH")
+    ]
+    assert options == [
+        *("--job-name=aljax-w", "--array=1-3%2", "--nodes=1", "--ntasks=1"),
+        f"--chdir={launch.folder}",
+        f"--output={launch.folder}/w/slurm/%A_%a.log",
+        *("--open-mode=append", "--requeue", "--signal=USR1@120"),
+        *("--partition=gpu", "--gres=gpu:a100:2", "--cpus-per-task=8", "--mem=32G"),
+        *("--time=1-00:30", "--account=x", "--exclude=n1,n2"),
+    ]
+    assert list(tasks(done.stdout).values()) == FOLDERS
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("3 of 3 tasks; 0 done and 0 queued or running are left out")
+    assert last.endswith("nothing was submitted or written.")
+    assert list(launch.folder.iterdir()) == []
+
+
+def test_submits_an_array_and_keeps_its_script(launch, asked, monkeypatch):
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "1000")  # of the job one is in
+    monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
+    done = launch("--slurm_partition=low", "--shard=1/1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("job 4711: 3 of 3 tasks;")
+    assert "w/slurm/4711_*.log" in done.stdout
+    script = (asked / "script").read_text()
+    (kept,) = (launch.folder / "w" / "slurm").iterdir()
+    assert kept.name == "4711.sh" and kept.read_text() == script
+    assert (asked / "options").read_text() == "--parsable\n"
+    environment = (asked / "env").read_text()
+    assert "SLURM_CONF=/etc/slurm.conf" in environment
+    assert "SLURM_MEM_PER_CPU" not in environment
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+
+
+def test_finished_running_and_queued_groups_are_left_out(launch, asked):
+    workdir = launch.folder / "w"
+    finish(workdir, FOLDERS[0])
+    finish(workdir, FOLDERS[1], cycles=2)
+    assert launch().returncode == 0
+    script = (asked / "script").read_text()
+    assert tasks(script) == {"1": FOLDERS[1], "2": FOLDERS[2]}
+    assert "#SBATCH --array=1-2\n" in script
+    # Another job has a task of the same number; of ours, one is left.
+    (asked / "queue").write_text("9_1\n4711_2\n88_N/A\n")
+    done = launch("--dry_run")
+    assert tasks(done.stdout) == {"1": FOLDERS[1]}
+    assert "1 of 3 tasks; 1 done and 1 queued or running" in done.stdout
+    with locked(workdir / FOLDERS[1]):
+        (asked / "script").unlink()
+        done = launch()
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        "0 of 3 tasks; 1 done and 2 queued or running are left out; "
+        "nothing was submitted."
+    ]
+    assert not (asked / "script").exists()
+
+
+def test_shard_and_only_choose_what_is_submitted(launch):
+    done = launch("--dry_run", "--shard=2/2")
+    assert tasks(done.stdout) == {"1": FOLDERS[1]}
+    done = launch("--dry_run", f"--only={FOLDERS[2]}")
+    assert tasks(done.stdout) == {"1": FOLDERS[2]}
+    assert "--shard" not in done.stdout and done.stdout.count("--only=") == 1
+
+
+def test_trials_that_need_each_other_are_one_task(launch):
+    done = launch("--dry_run", "--config.reset=never", "--config.trials=2")
+    assert list(tasks(done.stdout).values()) == FOLDERS
+
+
+BAD = {
+    "--slurm_partition=": "a name, such as gpu",
+    "--slurm_gpus=two": "NUMBER or TYPE:NUMBER",
+    "--slurm_gpus=0": "NUMBER or TYPE:NUMBER",
+    "--slurm_cpus=0": "at least 1",
+    "--slurm_memory=32GB": "such as 32G",
+    "--slurm_time=soon": "MINUTES",
+    "--slurm_time=4": "at least 5 minutes",
+    "--slurm_time=04:59": "at least 5 minutes",
+    "--slurm_time=0-0:04": "at least 5 minutes",
+    "--slurm_concurrency=-1": "at least 1",
+    "--slurm_options=exclusive": "NAME=VALUE",
+    "--slurm_options=account=x,array=1-3": "array is set by the launcher",
+    "--launcher=cloud": "local|slurm",
+    "--slurm_gpus=3": "cannot be shared evenly by 3 devices",
+    "--only=resnet18/sgd/entropi/trial_1": "did you mean resnet18/sgd/entropy/trial_1",
+}
+
+
+@pytest.mark.parametrize("argument", BAD)
+def test_bad_values(argument, launch, asked):
+    done = launch(argument)
+    assert done.returncode == 2 and done.stdout == ""
+    (line,) = done.stderr.strip().splitlines()
+    assert BAD[argument] in line
+    if "gpus=3" not in argument:
+        assert argument.split("=")[0].lstrip("-") in line
+    assert list(launch.folder.iterdir()) == []
+    assert not (asked / "script").exists()
+
+
+def test_flags_of_slurm_without_it(launch):
+    done = launch("--launcher=local", "--slurm_time=1-0")
+    assert done.returncode == 2
+    assert "--slurm_time=1-0 is for --launcher=slurm" in done.stderr
+
+
+def test_refused_by_slurm(launch, asked):
+    (asked / "refuse").touch()
+    done = launch()
+    assert done.returncode == 2 and done.stdout == ""
+    (line,) = done.stderr.strip().splitlines()
+    assert "sbatch refuses (error: invalid partition)" in line
+    assert list(launch.folder.iterdir()) == []
+
+
+def test_no_slurm_here(launch, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = launch()
+    assert done.returncode == 2
+    assert "there is no sbatch here" in done.stderr
+    assert list(launch.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["5", "05:00", "0:05:00", "0-1", "1-00:00:00"])
+def test_times_that_are_long_enough(text):
+    assert sbatch_options(NONE | {"slurm_time": text}) == [f"--time={text}"]
+
+
+def test_options_without_a_value_and_with_commas():
+    text = "exclusive=,exclude=a1,b2,mail-type=END,FAIL"
+    assert sbatch_options(NONE | {"slurm_options": text}) == [
+        *("--exclusive", "--exclude=a1,b2", "--mail-type=END,FAIL")
+    ]
+
+
+def test_command_of_a_task():
+    argv = ["/x/launch.py", "--config=c.py", "--launcher", "slurm", "--workdir", "a b"]
+    argv += ["-slurm_time=9", "--dry_run", "--shard", "1/2", "--config.width=4"]
+    assert task_command(argv) == [
+        *(sys.executable, "/x/launch.py", "--config=c.py", "--workdir", "a b"),
+        *("--config.width=4", "--launcher=local"),
+    ]
+
+
+def run_script(tmp_path, body, **variables):
+    """Runs an array's script whose command is a Python script; gives the process."""
+    (tmp_path / "task.py").write_text(body)
+    groups = expand(Config(trials=2))
+    script = array_script(groups, tmp_path, NONE, [str(tmp_path / "task.py")])
+    job = {"SLURM_ARRAY_JOB_ID": "71", "SLURM_ARRAY_TASK_ID": "2", "SLURM_JOB_ID": "99"}
+    return subprocess.Popen(
+        ["bash", "-c", script], env=os.environ | job | variables, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    "ends, status, requeued",
+    [
+        ("sys.exit(75)", 75, True),
+        ("os.kill(os.getpid(), signal.SIGTERM)", 143, True),
+        ("os.kill(os.getpid(), signal.SIGUSR1)", 138, True),
+        ("os.kill(os.getpid(), signal.SIGKILL)", 137, False),
+        ("sys.exit(0)", 0, False),
+        ("sys.exit(1)", 1, False),
+        ("sys.exit(2)", 2, False),
+    ],
+)
+def test_asks_for_its_requeue_once_and_only_when_preempted(
+    ends, status, requeued, asked, tmp_path
+):
+    body = (
+        f"import os, signal, sys, json\njson.dump(sys.argv, open('argv', 'w'))\n{ends}"
+    )
+    body = body.replace("'argv'", repr(str(tmp_path / "argv")))
+    # The shell of a real srun would tell a signal by 128 + its number, as bash does.
+    process = run_script(tmp_path, body, SLURM_CPUS_PER_TASK="3")
+    assert process.wait(60) == status
+    argv = json.loads((tmp_path / "argv").read_text())
+    assert argv[1:] == ["--launcher=local", "--only=resnet18/sgd/learning_loss/trial_2"]
+    assert (asked / "srun").read_text().startswith("--ntasks=1 --cpus-per-task=3 ")
+    said = asked / "scontrol"
+    assert said.exists() == requeued
+    assert not requeued or said.read_text() == "requeue 71_2\n"
+
+
+def test_asks_again_where_slurm_does_not_answer(asked, tmp_path):
+    (asked / "deaf").touch()
+    assert run_script(tmp_path, "import sys; sys.exit(75)").wait(60) == 75
+    assert (asked / "scontrol").read_text() == "requeue 71_2\n" * 2
+
+
+def test_a_cancelled_task_does_not_ask_for_its_requeue(asked, tmp_path):
+    ready = tmp_path / "ready"
+    body = (
+        "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\n"
+        f"open({str(ready)!r}, 'w').write(f'{{os.getpid()}}\\n')\n"
+        "time.sleep(60)\n"
+    )
+    process = run_script(tmp_path, body)
+    while not (ready.exists() and ready.read_text().endswith("\n")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)  # SLURM ends the script and its steps alike
+    os.kill(int(ready.read_text()), signal.SIGTERM)
+    assert process.wait(60) == -signal.SIGTERM
+    assert not (asked / "scontrol").exists()

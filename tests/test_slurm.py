@@ -1,0 +1,128 @@
+"""A real SLURM takes the node away from a grid, which ends in the same rows."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import slurm
+from tests.test_experiment import results
+
+ROOT = Path(__file__).parent.parent
+PATIENCE_SECONDS = 120
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        bool(slurm.missing()),
+        reason=f"not installed: {', '.join(slurm.missing())} (slurm-wlm, munge)",
+    ),
+]
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """The folder of a running SLURM; commands of this process go to it."""
+    with tempfile.TemporaryDirectory(prefix="slurm") as folder:
+        with slurm.running(Path(folder)) as config:
+            monkeypatch.setenv("SLURM_CONF", str(config))
+            yield Path(folder)
+
+
+def launch(folder, workdir, *flags):
+    command = [
+        *(sys.executable, str(ROOT / "launch.py"), f"--workdir={workdir}"),
+        f"--compile_cache_dir={folder / 'programs'}",
+        *("--config.width=4", "--config.epochs=40", "--config.cycles=2"),
+        *("--config.initial=64", "--config.budget=64", "--config.pool_subset=512"),
+        *("--config.batch_size=16", "--config.checkpoint_seconds=0.5"),
+        "--config.sweep={'strategy': ('random', 'entropy')}",
+    ]
+    done = subprocess.run([*command, *flags], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def rows(workdir):
+    return {
+        str(path.parent.relative_to(workdir)): results(
+            [json.loads(line) for line in path.read_text().splitlines()]
+        )
+        for path in workdir.rglob("cycles.jsonl")
+    }
+
+
+def wait_for(what, workdir):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not (found := what()):
+        logs = [p.read_text()[-2000:] for p in workdir.glob("slurm/*.log")]
+        assert time.monotonic() < deadline, logs
+        time.sleep(0.2)
+    return found
+
+
+def slurm_says(*command):
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def states(job):
+    listed = slurm_says("squeue", "--noheader", "--array", f"--job={job}", "-o%K %T")
+    return dict(line.split() for line in listed.splitlines())
+
+
+def take_node_away(job, task, workdir):
+    """Sends a job that the task makes room for, once that has run for a while."""
+
+    def under_way():
+        if states(job).get(task) != "RUNNING":
+            return False
+        listed = slurm_says("scontrol", "show", "job", f"{job}_{task}")
+        age = listed.split("RunTime=")[1].split()[0]
+        return age >= "00:00:06"
+
+    wait_for(under_way, workdir)
+    slurm_says("sbatch", "--partition=high", "--output=/dev/null", "--wrap=sleep 1")
+    wait_for(lambda: states(job).get(task) == "PENDING", workdir)
+
+
+def test_preempted_twice_and_finished(cluster, tmp_path):
+    calm, rough = tmp_path / "calm", tmp_path / "rough"
+    launch(tmp_path, calm)
+    said = launch(tmp_path, rough, "--launcher=slurm", "--slurm_partition=low")
+    job = said.split()[1].rstrip(":")
+    take_node_away(job, "1", rough)
+    # What is queued is not submitted again.
+    again = launch(tmp_path, rough, "--launcher=slurm", "--dry_run")
+    assert "0 of 2 tasks" in again
+    take_node_away(job, "1", rough)
+    expected = rows(calm)
+    assert len(expected) == 2
+    wait_for(lambda: rows(rough) == expected, rough)
+    log = (rough / "slurm" / f"{job}_1.log").read_text()
+    assert log.count("preempted; the state is saved") == 2
+    wait_for(lambda: not states(job), rough)
+
+
+def test_time_limit_requeues_and_cancelling_does_not(cluster, tmp_path):
+    workdir = tmp_path / "w"
+    flags = ["--launcher=slurm", "--config.epochs=5000", "--slurm_concurrency=1"]
+    flags.append("--only=resnet18/sgd/random/trial_1")
+    job = launch(tmp_path, workdir, *flags).split()[1].rstrip(":")
+    log = workdir / "slurm" / f"{job}_1.log"
+    wait_for(lambda: list(workdir.rglob("checkpoints/*/meta")), workdir)
+    # From now on the end is nearer than the signal is to come before it.
+    slurm_says("scontrol", "update", f"JobId={job}_1", "TimeLimit=2")
+    wait_for(lambda: states(job).get("1") == "PENDING", workdir)
+    assert "preempted; the state is saved" in log.read_text()
+    slurm_says("scontrol", "update", f"JobId={job}_1", "TimeLimit=60")
+    wait_for(lambda: states(job).get("1") == "RUNNING", workdir)
+    time.sleep(8)  # until it listens to signals
+    slurm_says("scancel", job)
+    wait_for(lambda: not states(job), workdir)
+    time.sleep(8)  # longer than a requeued job waits
+    assert not states(job)
+    assert log.read_text().count("preempted; the state is saved") == 2
