@@ -152,17 +152,14 @@ def test_finished_running_and_queued_groups_are_left_out(launch, asked):
     assert not (asked / "script").exists()
 
 
-def test_shard_and_only_choose_what_is_submitted(launch):
+def test_which_groups_are_submitted(launch):
     done = launch("--dry_run", "--shard=2/2")
     assert tasks(done.stdout) == {"1": FOLDERS[1]}
     done = launch("--dry_run", f"--only={FOLDERS[2]}")
     assert tasks(done.stdout) == {"1": FOLDERS[2]}
     assert "--shard" not in done.stdout and done.stdout.count("--only=") == 1
-
-
-def test_trials_that_need_each_other_are_one_task(launch):
     done = launch("--dry_run", "--config.reset=never", "--config.trials=2")
-    assert list(tasks(done.stdout).values()) == FOLDERS
+    assert list(tasks(done.stdout).values()) == FOLDERS  # trials need each other
 
 
 BAD = {
@@ -270,7 +267,6 @@ def test_asks_for_its_requeue_once_and_only_when_preempted(
         f"import os, signal, sys, json\njson.dump(sys.argv, open('argv', 'w'))\n{ends}"
     )
     body = body.replace("'argv'", repr(str(tmp_path / "argv")))
-    # The shell of a real srun would tell a signal by 128 + its number, as bash does.
     process = run_script(tmp_path, body, SLURM_CPUS_PER_TASK="3")
     assert process.wait(60) == status
     argv = json.loads((tmp_path / "argv").read_text())
