@@ -13,7 +13,7 @@ from tests import slurm
 from tests.test_experiment import results
 
 ROOT = Path(__file__).parent.parent
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 240
 
 pytestmark = [
     pytest.mark.slow,
