@@ -117,6 +117,15 @@ def test_moments_do_not_cancel():
         np.testing.assert_allclose(m.unbiased(), wanted.var(0, ddof=1), rtol=1e-3)
 
 
+def test_totals_of_many_pixels_lose_no_digit():
+    random = np.random.default_rng(0)
+    x = random.normal(1, 1, (16, 32, 32, 64)).astype(np.float32)
+    weight = (np.arange(16) < 13).astype(np.float32)
+    wanted = np.einsum("bhwc,b->c", x.astype(np.float64), weight)
+    got = np.asarray(jax.jit(total_by_product)(x, weight), np.float64)
+    assert np.abs(got - wanted).max() < 5e-7 * np.abs(wanted).max()
+
+
 def test_no_rows_give_no_nan():
     m = moments(jnp.ones((2, 3, 3, 4)), jnp.zeros(2)) + no_moments(4)
     assert np.isfinite(np.concatenate([m.mean, m.variance(), m.unbiased()])).all()
