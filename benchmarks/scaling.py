@@ -15,9 +15,10 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 from pathlib import Path
+
+from throughput import MODELS, PHASES, call, positive, some_of
 
 SIDE = Path(__file__).with_name("aljax_side.py")
 VIRTUAL = "--xla_force_host_platform_device_count="
@@ -34,10 +35,7 @@ def measure(flags: argparse.Namespace, phase: str, devices: int, batch: int) -> 
         command.append(f"--{name}={getattr(flags, name)}")
     command += [f"--images={flags.steps * batch}", "--rounds=1"]
     command += [f"--devices={devices}"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise ValueError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return call(command, environment)
 
 
 def cases(flags: argparse.Namespace) -> list[tuple[str, str, int, int]]:
@@ -128,28 +126,32 @@ def draw(report: dict, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def _numbers(text: str) -> list[int]:
-    numbers = [int(part) for part in text.split(",")]
-    if not numbers or min(numbers) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: write counts such as 1,2,4,8")
-    return sorted({1, *numbers})
+def parse() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--devices",
+        type=lambda text: sorted({1, *map(positive, text.split(","))}),
+        default=[1, 2, 4, 8],
+        help="counts, such as 1,2,4,8",
+    )
+    parser.add_argument("--phases", type=some_of(PHASES), default=list(PHASES))
+    parser.add_argument("--model", choices=MODELS, default="resnet18")
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default="float32"
+    )
+    counts = {
+        **{"width": 64, "batch_size": 128, "score_batch_size": 512},
+        **{"steps": 3, "rounds": 3},
+    }
+    for name, default in counts.items():
+        parser.add_argument(f"--{name}", type=positive, default=default)
+    parser.add_argument("--json", type=Path, default=Path("scaling.json"))
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--devices", type=_numbers, default=[1, 2, 4, 8])
-    parser.add_argument("--phases", type=lambda t: t.split(","), default="train,score")
-    parser.add_argument("--model", default="resnet18")
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--batch_size", type=int, default=128)
-    parser.add_argument("--score_batch_size", type=int, default=512)
-    parser.add_argument("--precision", default="float32")
-    parser.add_argument("--steps", type=int, default=3, help="timed per measurement")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, default=Path("scaling.json"))
-    flags = parser.parse_args()
-    if isinstance(flags.phases, str):
-        flags.phases = flags.phases.split(",")
+    flags = parse()
     measured: dict[tuple, list[dict]] = {case: [] for case in cases(flags)}
     for number in range(flags.rounds):
         for case in measured:
@@ -157,7 +159,7 @@ def main() -> None:
             print(f"round {number + 1}/{flags.rounds}: {case}", file=sys.stderr)
     some = next(iter(measured.values()))[0]
     about = {name: some[name] for name in ("device", "commit", "versions", "xla_flags")}
-    settings = vars(flags) | {"json": str(flags.json)}
+    settings = vars(flags) | {"json": flags.json.name}
     virtual = some["platform"] == "cpu"
     report = about | {"virtual": virtual, "settings": settings, "rows": rows(measured)}
     show(report)
@@ -166,4 +168,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ValueError as error:
+        sys.exit(str(error))

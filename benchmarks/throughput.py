@@ -64,9 +64,9 @@ def command(
     ]
 
 
-def call(line: list[str]) -> dict:
-    """Runs a measuring process and reads its line of JSON."""
-    done = subprocess.run(line, capture_output=True, text=True)
+def call(line: list[str], environment: dict[str, str] | None = None) -> dict:
+    """Runs a measuring process, in this environment or a given one; reads its JSON."""
+    done = subprocess.run(line, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise ValueError(f"{' '.join(line[1:])} failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -193,7 +193,9 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def _list(allowed: tuple[str, ...]):
+def some_of(allowed: tuple[str, ...]):
+    """Reads names out of `allowed`, between commas."""
+
     def parse(text: str) -> list[str]:
         for name in text.split(","):
             if name not in allowed:
@@ -208,8 +210,8 @@ def _list(allowed: tuple[str, ...]):
 def parse() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--models", type=_list(MODELS), default=list(MODELS[:3]))
-    parser.add_argument("--phases", type=_list(PHASES), default=list(PHASES))
+    parser.add_argument("--models", type=some_of(MODELS), default=list(MODELS[:3]))
+    parser.add_argument("--phases", type=some_of(PHASES), default=list(PHASES))
     parser.add_argument(
         "--batch_sizes",
         type=lambda text: [positive(size) for size in text.split(",")],

@@ -8,9 +8,11 @@ from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from aljax.learner import init
+from aljax.models import MODELS
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -161,6 +163,28 @@ def test_multiplications_are_those_of_the_network(tiny_learner):
     assert aljax_side.multiplications(shapes.params) == stem + first + second
 
 
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_multiplications_are_those_of_pytorch(name):
+    torch = pytest.importorskip("torch", reason="PyTorch's layers are counted")
+    import torch_network
+
+    count = 0
+
+    def add(layer, inputs, output):
+        nonlocal count
+        count += output[0].numel() * layer.weight[0].numel()
+
+    theirs = torch_network.Network(name, 8, 3, 10).eval()
+    for layer in theirs.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.register_forward_hook(add)
+    with torch.no_grad():
+        theirs(torch.zeros(1, 3, 32, 32))
+    ours = MODELS[name](classes=10, width=8)
+    shapes = jax.eval_shape(ours.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    assert aljax_side.multiplications(shapes["params"]) == count > 1e6
+
+
 @pytest.mark.parametrize(
     "script, flag, sentence",
     [
@@ -170,6 +194,8 @@ def test_multiplications_are_those_of_the_network(tiny_learner):
         ("end_to_end", "--model=resnet19", "--model: invalid choice: 'resnet19'"),
         ("end_to_end", "--strategy=margin", "--strategy: invalid choice: 'margin'"),
         ("end_to_end", "--epochs=-1", "--epochs: '-1' is not a whole number"),
+        ("scaling", "--devices=1,x", "--devices: 'x' is not a whole number"),
+        ("scaling", "--phases=test", "'test' is not one of train, score"),
     ],
 )
 def test_wrong_value_is_refused_in_a_sentence(script, flag, sentence):
@@ -182,21 +208,44 @@ def test_wrong_value_is_refused_in_a_sentence(script, flag, sentence):
     assert sentence in done.stderr
 
 
+def run(script, path, *flags):
+    """The report of a small run of a benchmark."""
+    command = [sys.executable, BENCHMARKS / f"{script}.py", f"--json={path}", *flags]
+    subprocess.run([*command, "--width=8", "--rounds=1"], check=True)
+    report = json.loads(path.read_text())
+    assert report["commit"] and report["device"] and report["versions"]["jax"]
+    return report
+
+
 @pytest.mark.slow
-def test_tiny_run_against_pytorch(tmp_path):
+def test_throughput_of_a_tiny_network(tmp_path):
     pytest.importorskip("torch", reason="the benchmark compares with PyTorch")
     path = tmp_path / "out.json"
-    subprocess.run(
-        [
-            *(sys.executable, BENCHMARKS / "throughput.py", "--models=resnet18"),
-            *("--width=8", "--batch_sizes=8", "--score_batch_size=8", "--rounds=1"),
-            *("--passes=1", f"--json={path}"),
-        ],
-        check=True,
-    )
-    report = json.loads(path.read_text())
+    flags = "--models=resnet18", "--batch_sizes=8", "--score_batch_size=8"
+    report = run("throughput", path, *flags, "--passes=1")
     assert [row["phase"] for row in report["rows"]] == ["train", "score"]
-    assert report["commit"] and report["versions"]["torch"]
+    assert report["versions"]["torch"]
     for row in report["rows"]:
         assert all(rate > 0 for rate in row["images_per_second"].values())
+    assert path.with_suffix(".png").stat().st_size > 5000
+
+
+@pytest.mark.slow
+def test_whole_experiment_of_a_tiny_network(tmp_path):
+    pytest.importorskip("torch", reason="the benchmark compares with PyTorch")
+    flags = "--epochs=1", "--cycles=2", "--initial=64", "--budget=64"
+    report = run("end_to_end", tmp_path / "out.json", *flags, "--pool_subset=128")
+    assert report["seconds"].keys() == set(end_to_end.SIDES)
+    assert report["seconds"]["aljax_cached"] < report["seconds"]["aljax"]
+    assert all(0 < a[0] < 1 for a in report["accuracy"].values())
+
+
+@pytest.mark.slow
+def test_scaling_of_a_tiny_network(tmp_path):
+    path = tmp_path / "out.json"
+    flags = "--devices=2", "--phases=score", "--score_batch_size=8", "--steps=1"
+    report = run("scaling", path, *flags)
+    assert report["virtual"]
+    found = [(row["scaling"], row["devices"]) for row in report["rows"]]
+    assert found == [("strong", 2), ("weak", 2)]
     assert path.with_suffix(".png").stat().st_size > 5000

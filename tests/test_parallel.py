@@ -1,6 +1,7 @@
 """An experiment is the same on 1, 2, 4 and 8 devices, whatever maps over them."""
 
 import contextlib
+import dataclasses
 import io
 import itertools
 import multiprocessing
@@ -17,7 +18,7 @@ from jax.sharding import NamedSharding
 
 from aljax import command_line
 from aljax.checkpoint import Preemption
-from aljax.config import Config, LossPrediction, Schedule, replace
+from aljax.config import LossPrediction, Schedule, replace
 from aljax.console import Console
 from aljax.experiment import run_group
 from aljax.grid import expand
@@ -28,23 +29,18 @@ from aljax.results import RunFolder, read_json
 from aljax.session import Session
 from aljax.strategies import STRATEGIES, Strategy, highest
 from aljax.timing import CompileClock
+from tests import test_experiment
 
 pytestmark = pytest.mark.slow
 COUNTS = (1, 2, 4, 8)
 COMBINATIONS = list(itertools.product(EXECUTORS, COUNTS))
 # The second batch of the first cycle has 5 images: 3 of 8 devices get none.
-CONFIG = Config(
-    model="tiny",
+CONFIG = dataclasses.replace(
+    test_experiment.CONFIG,
     strategy="recorded",
     width=8,
     epochs=2,
-    batch_size=8,
-    trials=1,
-    cycles=3,
-    initial=13,
-    budget=10,
-    pool_subset=50,
-    score_batch_size=64,
+    checkpoint_seconds=60.0,
     schedule=Schedule(milestones=(1,)),
     loss_prediction=LossPrediction(detach_epoch=1),
 )
