@@ -173,7 +173,7 @@ def draw(report: dict, path: Path) -> None:
             colour = ("#bbbbbb", "#7a7a7a", "#d1495b")[i]
             bars = axis.bar(places, rates, 0.25, label=name, color=colour)
             if side == "aljax":
-                labels = [f"{r['ratio_over_tuned']:.2f}×" for r in rows]
+                labels = [f"{r['ratio_over_tuned']:.2f} × tuned" for r in rows]
                 axis.bar_label(bars, labels, fontsize="small")
         ticks = [r["model"].replace("resnet", "ResNet") for r in rows]
         axis.set_xticks(range(len(rows)), ticks)
