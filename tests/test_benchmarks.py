@@ -87,7 +87,6 @@ def test_authors_score_in_batches_of_their_own():
 
 
 def test_table_and_chart_of_fake_measurements(tmp_path):
-    pytest.importorskip("matplotlib", reason="the chart is drawn by matplotlib")
     rounds = [one_round(60, 30, 20), one_round(90, 30, 20)]
     rows = [throughput.row(CASE, rounds, ceiling=1e4)]
     report = {"device": "1 x cpu", "commit": "abc", "rounds": 2, "rows": rows}
