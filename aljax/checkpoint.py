@@ -1,8 +1,12 @@
 """Saving a run, restoring it, falling back to an older save, and being preempted."""
 
+import contextlib
+import errno
+import functools
 import os
 import signal
 import zlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +19,20 @@ from aljax.training import TrainState
 
 PREEMPTED = 75  # exit status of a process that saved its state and stopped
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+# What a full disk, or one that has gone, makes system calls say.
+_LOST = ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "ENOENT", "EROFS", "ESTALE")
+
+
+class NotSaved(OSError):
+    """A save could not be written; those before it are as they were."""
+
+
+def disk_failed(error: OSError) -> bool:
+    """Whether the disk is to blame: it is full, or it has gone."""
+    names = errno.errorcode.get(error.errno or 0)
+    return isinstance(error, NotSaved) or names in _LOST
 
 
 class Preempted(Exception):
@@ -84,29 +102,44 @@ class Checkpoints:
     """The checkpoints of one run: numbered saves, of which the latest two are kept.
 
     A save is written aside and renamed, by a thread, from a copy on the host; a digest
-    of every array is kept with it and compared on the way back.
+    of every array is kept with it and compared on the way back. Of several processes
+    only the first may use one.
     """
 
     def __init__(self, folder: Path):
         self._folder = folder.absolute()
-        self._open()
 
-    def _open(self) -> None:
-        options = ocp.CheckpointManagerOptions(max_to_keep=2, create=True)
-        self._manager = ocp.CheckpointManager(self._folder, options=options)
-        self._tick = max(self._manager.all_steps(), default=0)
+    @functools.cached_property
+    def _manager(self) -> ocp.CheckpointManager:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        alone = ocp.options.MultiprocessingOptions(active_processes={0})
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=2, create=False, multiprocessing_options=alone
+        )
+        return ocp.CheckpointManager(self._folder, options=options)
 
     def save(self, state: TrainState, labelled: np.ndarray, progress: Progress) -> None:
         """Saves after the one before; returns once the state is copied."""
         arrays = _named_arrays(jax.device_get(state)) | {"labelled": labelled}
         meta = asdict(progress) | {"digest": _digest(arrays)}
-        self._tick += 1
-        self._manager.save(
-            self._tick,
-            args=ocp.args.Composite(
-                arrays=ocp.args.StandardSave(arrays), meta=ocp.args.JsonSave(meta)
-            ),
+        args = ocp.args.Composite(
+            arrays=ocp.args.StandardSave(arrays), meta=ocp.args.JsonSave(meta)
         )
+        with self._writing():
+            tick = max(self._manager.all_steps(), default=0) + 1
+            self._manager.save(tick, args=args)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turns whatever went wrong, also in the thread that writes, into NotSaved."""
+        try:
+            if not self._folder.is_dir():
+                raise FileNotFoundError("the folder has gone")
+            yield
+        # What a full disk raises is up to three libraries below.
+        except Exception as error:  # noqa: BLE001
+            reason = (str(error).splitlines() or [""])[0][:300]
+            raise NotSaved(f"{self._folder} cannot be written ({reason})") from error
 
     def restore(self, like: TrainState) -> Saved | None:
         """Reads the newest good checkpoint; says which ones it had to pass over.
@@ -154,14 +187,17 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits until the last save is on disk."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        if "_manager" in vars(self):
+            with self._writing():
+                self._manager.wait_until_finished()
+                self._manager.close()
 
     def keep_last(self) -> None:
         """Deletes all saves but the newest, once the run is finished."""
-        self._manager.wait_until_finished()
-        for tick in sorted(self._manager.all_steps())[:-1]:
-            self._manager.delete(tick)
+        with self._writing():
+            self._manager.wait_until_finished()
+            for tick in sorted(self._manager.all_steps())[:-1]:
+                self._manager.delete(tick)
 
 
 def quiet() -> None:

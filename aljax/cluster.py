@@ -14,7 +14,6 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from absl import flags
 from aljax import status
 from aljax.checkpoint import PREEMPTED
 from aljax.grid import Run
+from aljax.task import task_command
 
 LAUNCHERS = ("local", "slurm")
 LEAD_SECONDS = 120  # the signal comes so long before the time limit
@@ -40,7 +40,8 @@ runs=(
 )
 
 # By srun, because SLURM sends its signals to the steps of a job, not to its script.
-srun --ntasks=1 ${{SLURM_CPUS_PER_TASK:+--cpus-per-task=$SLURM_CPUS_PER_TASK}} \\
+srun --ntasks={nodes} --kill-on-bad-exit=1 \\
+    ${{SLURM_CPUS_PER_TASK:+--cpus-per-task=$SLURM_CPUS_PER_TASK}} \\
     {command} \\
     "--only=${{runs[$SLURM_ARRAY_TASK_ID]}}"
 status=$?
@@ -74,6 +75,12 @@ _FLAGS = {
         *("--partition={}", r"[\w.-]+(,[\w.-]+)*", "a name, such as gpu"),
         "Partition of the tasks (default: the cluster's).",
     ),
+    "slurm_nodes": _Flag(
+        "",
+        *_COUNT,
+        "Nodes of each task, with a process on each; what is said of GPUs, cores and "
+        "memory is for each of them (default: 1).",
+    ),
     "slurm_gpus": _Flag(
         *("--gres=gpu:{}", r"([\w.-]+:)?[1-9]\d*", "NUMBER or TYPE:NUMBER, as a100:2"),
         "GPUs of each task: NUMBER or TYPE:NUMBER (default: none).",
@@ -101,7 +108,10 @@ _FLAGS = {
     ),
 }
 # The script and its requeue depend on these.
-_FIXED = ("array", "chdir", "nodes", "ntasks", "no-requeue", "requeue", "signal")
+_FIXED = (
+    *("array", "chdir", "nodes", "ntasks", "ntasks-per-node", "no-requeue", "requeue"),
+    "signal",
+)
 Given = Mapping[str, str | None]  # values by flag; None where a flag is not set
 
 
@@ -172,38 +182,23 @@ def refuse_flags(given: Given) -> None:
             )
 
 
-def gpus(given: Given) -> int | None:
-    """How many GPUs each task has, where a flag says so."""
-    value = given["slurm_gpus"]
-    return int(value.rpartition(":")[2]) if value else None
-
-
-def task_command(argv: list[str]) -> list[str]:
-    """The command of every task: this one, less what picks runs and where they run."""
-    kept, skip = [], False
-    for argument in argv[1:]:
-        name, equals, _ = argument.lstrip("-").partition("=")
-        is_flag = argument.startswith("-") and not skip
-        ours = name in ("launcher", "shard", "only") or name in _FLAGS
-        dry = name in ("dry_run", "nodry_run")
-        if not skip and not (is_flag and (ours or dry)):
-            kept.append(argument)
-        skip = is_flag and ours and not equals
-    # A flag file might say slurm, and tasks would submit tasks.
-    script = str(Path(argv[0]).absolute())
-    return [sys.executable, script, *kept, "--launcher=local"]
+def devices(given: Given) -> int:
+    """How many devices each task has by its flags, with one on a node without GPUs."""
+    gpus = given["slurm_gpus"] or "1"
+    return int(given["slurm_nodes"] or 1) * int(gpus.rpartition(":")[2])
 
 
 def array_script(
     groups: list[list[Run]], workdir: Path, given: Given, argv: list[str]
 ) -> str:
     """Writes what sbatch is to read: a task per group, of the command line `argv`."""
-    limit = given["slurm_concurrency"]
+    limit, nodes = given["slurm_concurrency"], given["slurm_nodes"] or "1"
     logs = str((workdir / FOLDER).absolute()).replace("%", "%%")
     options = [
         f"--job-name=aljax-{workdir.absolute().name}",
         f"--array=1-{len(groups)}" + (f"%{limit}" if limit else ""),
-        *("--nodes=1", "--ntasks=1", f"--chdir={Path.cwd()}"),
+        *(f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"),
+        f"--chdir={Path.cwd()}",
         *(f"--output={logs}/%A_%a.log", "--open-mode=append"),
         *("--requeue", f"--signal=USR1@{LEAD_SECONDS}"),
         *sbatch_options(given),
@@ -215,6 +210,7 @@ def array_script(
     return _SCRIPT.format(
         options="\n".join(f"#SBATCH {shlex.quote(option)}" for option in options),
         runs="\n".join(runs),
+        nodes=nodes,
         command=shlex.join(task_command(argv)),
         preempted=PREEMPTED,
     )

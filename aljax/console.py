@@ -19,10 +19,11 @@ class Console:
 
     Args:
         total: images to be trained on by all runs, for the estimate.
+        quiet: says nothing.
     """
 
-    def __init__(self, total: int = 0):
-        self._out = RichConsole(highlight=False)
+    def __init__(self, total: int = 0, quiet: bool = False):
+        self._out = RichConsole(highlight=False, quiet=quiet)
         if not self._out.is_terminal:
             self._out.width = LOG_WIDTH
         self._total, self._done, self._skipped = total, 0, 0

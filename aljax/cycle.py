@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from aljax import metrics, timing
-from aljax.checkpoint import Checkpoints, Progress
+from aljax.checkpoint import Checkpoints, Preempted, Progress
 from aljax.config import Config
 from aljax.grid import Run
 from aljax.inference import predict_all
@@ -16,6 +16,7 @@ from aljax.keys import host_random, key_for
 from aljax.learner import TrainState
 from aljax.parallel import replicate
 from aljax.pool import Pool
+from aljax.processes import by_first, highest
 from aljax.results import RunFolder
 from aljax.session import Programs, Session
 from aljax.strategies import STRATEGIES, Outputs, shuffled
@@ -49,7 +50,8 @@ class Trial:
         return key_for(self.config.seed, self.run.trial, cycle, purpose)
 
     def save(self) -> None:
-        self.checkpoints.save(self.state, self.pool.labelled, self.progress)
+        content = self.state, self.pool.labelled, self.progress
+        by_first(self.checkpoints.save, *content)
 
     def put(self, state: TrainState) -> None:
         """Lays a state on the devices, where the training program wants it."""
@@ -164,14 +166,18 @@ def train(trial: Trial) -> None:
             what = "the loss is not a finite number in"
             raise Diverged(_advice(trial, what, int(report.bad_step)))
         _tell(trial, step, target, watch.seconds, report)
-        per_step = watch.seconds / (target - step)
+        requested, due, per_step = highest(
+            session.preemption.requested,
+            time.monotonic() - saved >= config.checkpoint_seconds,
+            watch.seconds / (target - step),
+        )
         steps = max(1, min(2 * (target - step), int(CALL_SECONDS / per_step)))
         step = target
-        due = time.monotonic() - saved >= config.checkpoint_seconds
-        if session.preemption.requested or due or step == trial.last_step:
+        if requested or due or step == trial.last_step:
             trial.save()
             saved = time.monotonic()
-        session.check_preemption()
+        if requested:
+            raise Preempted
 
 
 def _labels(trial: Trial) -> Labels:
@@ -234,7 +240,7 @@ def evaluate(trial: Trial) -> dict[str, Any]:
         outputs = predict(trial, session.test_indices, needs)
         labels = session.dataset.test_labels
         measured = metrics.evaluate(outputs.logits, outputs.predicted_loss, labels)
-    rows, labelled = trial.folder.rows(), len(trial.pool)
+    rows, labelled = by_first(trial.folder.rows), len(trial.pool)
     first = rows[0]["test_accuracy"] if rows else measured["test_accuracy"]
     trained = config.epochs * labelled
     return {

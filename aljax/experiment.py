@@ -1,21 +1,23 @@
 """The experiment: runs of trials of cycles, each resumed where it stopped."""
 
+import contextlib
 from pathlib import Path
 
 import jax
 
 from aljax import cycle as cycles
 from aljax.checkpoint import Checkpoints, Preemption, Saved
-from aljax.config import Config, check_pool
+from aljax.config import Config, Data, check_pool
 from aljax.console import Console
 from aljax.cycle import Diverged, Trial
-from aljax.data import load, pool_size
+from aljax.data import Dataset, load, pool_size
 from aljax.grid import Run, members
 from aljax.keys import key_for
 from aljax.learner import TrainState
 from aljax.lock import locked
 from aljax.parallel import Devices, check_share
 from aljax.pool import Pool
+from aljax.processes import by_first, first, whoami
 from aljax.results import (
     RunFolder,
     check_run,
@@ -40,7 +42,7 @@ def open_trial(
     programs = session.programs(run.config)
     checkpoints = Checkpoints(folder.checkpoints)
     key = key_for(run.config.seed, run.trial, 1, "weights")
-    saved = checkpoints.restore(jax.eval_shape(programs.init, key))
+    saved = by_first(checkpoints.restore, jax.eval_shape(programs.init, key))
     pool = Pool(session.pool_size)
     trial = Trial(session, run, folder, checkpoints, programs, pool)
     if saved is not None:
@@ -54,7 +56,7 @@ def open_trial(
 
 
 def _check_rows(folder: RunFolder, saved: Saved) -> None:
-    written = len(folder.rows())
+    written = len(by_first(folder.rows))
     if written < saved.progress.cycle - 1:
         raise ValueError(
             f"{folder.path}: cycles.jsonl has {written} cycles, but the checkpoint is "
@@ -65,10 +67,10 @@ def _check_rows(folder: RunFolder, saved: Saved) -> None:
 
 def record(trial: Trial) -> None:
     """Evaluates and writes the row of the current cycle, unless it is written."""
-    rows, cycle = trial.folder.rows(), trial.progress.cycle
+    rows, cycle = by_first(trial.folder.rows), trial.progress.cycle
     if len(rows) < cycle:
         row = cycles.evaluate(trial)
-        trial.folder.append(row)
+        by_first(trial.folder.append, row)
         trial.session.console.cycle(row, trial.config.trials, trial.config.cycles)
     elif rows[cycle - 1]["queried"] != trial.queried.tolist():
         raise ValueError(
@@ -88,12 +90,14 @@ def run_trial(
         ValueError: another process is at it, or the folder is not as it was left.
     """
     folder = RunFolder(workdir / run.folder)
-    with locked(folder.path):
-        folder.create(run, session.dataset.fingerprint, session.devices)
+    about = run, session.dataset.fingerprint, session.devices
+    with contextlib.ExitStack() as stack:
+        by_first(lambda: stack.enter_context(locked(folder.path)))
+        by_first(folder.create, *about)
         try:
             return _run_cycles(open_trial(session, run, folder, inherited))
         except Diverged as error:
-            folder.fail(str(error))
+            by_first(folder.fail, str(error))
             raise
 
 
@@ -110,7 +114,7 @@ def _run_cycles(trial: Trial) -> TrainState:
             trial.save()
             cycles.train(trial)
             record(trial)
-        trial.checkpoints.keep_last()
+        by_first(trial.checkpoints.keep_last)
     finally:
         trial.checkpoints.close()
     return trial.state
@@ -121,13 +125,14 @@ def run_group(session: Session, group: list[Run], workdir: Path) -> None:
     state = None
     for run in group:
         folder = RunFolder(workdir / run.folder)
-        finished = len(folder.rows()) == run.config.cycles
+        rows = by_first(folder.rows)
+        finished = len(rows) == run.config.cycles
         if finished and not run.leaky:
             session.console.skip(run.training_images)
             continue
         state = run_trial(session, run, workdir, state if run.leaky else None)
         if not finished:
-            session.console.table(run.folder, folder.rows())
+            session.console.table(run.folder, by_first(folder.rows))
 
 
 def check_pools(groups: list[list[Run]], data_dir: str | None) -> None:
@@ -145,6 +150,20 @@ def prepare_data(groups: list[list[Run]], data_dir: str | None) -> None:
     """Fetches and reads all images once, before many processes want them at once."""
     for data in {str(g[0].config.data): g[0].config.data for g in groups}.values():
         load(data.name, data.path, data.image_size, data_dir)
+
+
+def _read(data: Data, data_dir: str | None) -> Dataset:
+    """Loads the images; the first process prepares the files that the others find."""
+    what = data.name, data.path, data.image_size, data_dir
+    loaded: list[Dataset] = []
+    by_first(lambda: loaded.append(load(*what)))
+    dataset = loaded[0] if loaded else load(*what)
+    if by_first(lambda: dataset.fingerprint) != dataset.fingerprint:
+        raise ValueError(
+            f"--config.data.name={data.name}: {whoami()} finds other images than the "
+            "first one; give all of them the same."
+        )
+    return dataset
 
 
 def check_batches(config: Config, devices: int) -> None:
@@ -187,26 +206,27 @@ def run_experiment(
     clock, failures = CompileClock(), []
     runs = [run for group in groups for run in group]
     sessions: dict[str, Session] = {}
-    with Console(sum(run.training_images for run in runs)) as console:
+    total = sum(run.training_images for run in runs)
+    with Console(total, quiet=not first()) as console:
         for group in groups:
             data = group[0].config.data
             if str(data) not in sessions:
                 sessions.clear()  # one pool on the devices at a time
                 console.doing(f"reading {data.name}")
-                dataset = load(data.name, data.path, data.image_size, data_dir)
+                dataset = _read(data, data_dir)
                 sessions[str(data)] = Session(
                     dataset, devices, clock, console, preemption
                 )
             session = sessions[str(data)]
             for run in group:
                 folder = workdir / run.folder
-                check_run(folder, run, session.dataset.fingerprint)
-            write_experiment(workdir, config, devices)
+                by_first(check_run, folder, run, session.dataset.fingerprint)
+            by_first(write_experiment, workdir, config, devices)
             try:
                 run_group(session, group, workdir)
             except Diverged as error:
                 failures.append(str(error))
                 console.say(f"stopped: {error}")
-            write_results(workdir)
+            by_first(write_results, workdir)
         console.paths([workdir / "results.json", *(workdir / r.folder for r in runs)])
     return failures

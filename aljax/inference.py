@@ -7,7 +7,7 @@ import numpy as np
 
 from aljax import augment
 from aljax.learner import Learner, TrainState
-from aljax.parallel import EVERYWHERE, SPLIT, Devices, check_share, spmd
+from aljax.parallel import EVERYWHERE, SPLIT, Devices, check_share, fetch, spmd
 
 
 def make_predict(learner: Learner, devices: Devices) -> Callable:
@@ -69,6 +69,6 @@ def predict_all(
     for batch in _batches(indices, batch_size):
         outputs = predict(state.variables, state.loss_params, images, batch)
         for name in parts:
-            parts[name].append(np.asarray(outputs[name]))
+            parts[name].append(fetch(outputs[name]))
         on_batch()
     return {name: np.concatenate(part)[: len(indices)] for name, part in parts.items()}

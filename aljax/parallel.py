@@ -15,6 +15,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from aljax.lookup import lookup
@@ -43,14 +44,35 @@ def choose_devices(count: int | None = None, executor: str = "shard_map") -> Dev
     Raises:
         ValueError: there are not so many, or there is no such executor.
     """
-    found = jax.devices()
+    found, processes = jax.devices(), jax.process_count()
+    lookup(dict.fromkeys(EXECUTORS), "--parallel", executor)
+    if processes > 1:
+        return Devices(_over_processes(found, processes, count, executor), executor)
     if count is not None and not 1 <= count <= len(found):
         fit = f"1 to {len(found)}" if len(found) > 1 else "1"
         raise ValueError(
             f"--devices={count}: this machine has {len(found)}; choose {fit}."
         )
-    lookup(dict.fromkeys(EXECUTORS), "--parallel", executor)
     return Devices(Mesh(np.array(found[:count]), (AXIS,)), executor)
+
+
+def _over_processes(found, processes, count, executor) -> Mesh:
+    """As many devices of each process, since all of them take part in all work."""
+    if executor == "pmap":
+        raise ValueError(
+            f"--parallel=pmap maps over the devices of one process, and there are "
+            f"{processes}; choose shard_map."
+        )
+    by_process = [[d for d in found if d.process_index == i] for i in range(processes)]
+    most = min(map(len, by_process))
+    each, rest = divmod(most * processes if count is None else count, processes)
+    if rest or not 1 <= each <= most:
+        fit = ", ".join(str(n * processes) for n in range(1, most + 1))
+        raise ValueError(
+            f"--devices={count}: {processes} processes have {most} devices each and "
+            f"use as many of their own; choose {fit}."
+        )
+    return Mesh(np.array([d for own in by_process for d in own[:each]]), (AXIS,))
 
 
 def spmd(f: Callable, devices: Devices, in_specs, out_specs, donate=()) -> Callable:
@@ -178,5 +200,23 @@ def check_share(field: str, size: int, count: int) -> None:
 
 
 def replicate(tree, devices: Devices):
-    """Puts a copy of every array of `tree` on every device."""
-    return jax.device_put(tree, NamedSharding(devices.mesh, EVERYWHERE))
+    """Puts a copy of every array of `tree` on every device.
+
+    Every process must give the same values; JAX compares them.
+    """
+    everywhere = NamedSharding(devices.mesh, EVERYWHERE)
+
+    def put(x):
+        is_key = jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+        if is_key and devices.mesh.is_multi_process:  # which device_put refuses
+            return jax.random.wrap_key_data(put(jax.random.key_data(x)))
+        return jax.device_put(x, everywhere)
+
+    return jax.tree.map(put, tree)
+
+
+def fetch(x: jax.Array) -> np.ndarray:
+    """Copies an array to the host, whichever processes have its parts."""
+    if x.is_fully_addressable:
+        return np.asarray(x)
+    return multihost_utils.process_allgather(x, tiled=True)

@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from aljax import processes
 from aljax.config import Config, flatten
 from aljax.grid import Run, differences, grid_values
 from aljax.parallel import Devices, choose_devices, processor
@@ -54,6 +55,7 @@ def environment(devices: Devices | None = None) -> dict[str, Any]:
         "device": f"{devices.size} x {device.device_kind}"
         + (f" ({processor()})" if device.platform == "cpu" else ""),
         "parallel": devices.executor,
+        "processes": processes.count(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
 

@@ -15,6 +15,7 @@ from aljax.data import Dataset
 from aljax.inference import make_predict
 from aljax.learner import init, make_learner, restart
 from aljax.parallel import Devices, replicate
+from aljax.processes import highest
 from aljax.strategies import STRATEGIES
 from aljax.training import make_train
 
@@ -90,5 +91,7 @@ class Session:
         return self._programs[key]
 
     def check_preemption(self) -> None:
-        if self.preemption.requested:
+        """Stops all processes of the run if one of them was asked to."""
+        (requested,) = highest(self.preemption.requested)
+        if requested:
             raise Preempted

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
+from jax.flatten_util import ravel_pytree
 
 from aljax import augment
 from aljax.learner import Learner, TrainState
@@ -84,6 +85,14 @@ def joint_loss(
     return share, (updated["batch_stats"], losses, features.logits)
 
 
+def _sum_over_devices(tree: Any) -> Any:
+    """Adds up float32 arrays in one collective, where there are several devices."""
+    if lax.axis_size(AXIS) == 1:
+        return tree
+    flat, unravel = ravel_pytree(tree)
+    return unravel(lax.psum(flat, AXIS))
+
+
 def _descend(learner, grads, opt_state, params, rate):
     direction, opt_state = learner.optimizer.update(grads, opt_state, params)
     return jax.tree.map(lambda p, d: p - rate * d, params, direction), opt_state
@@ -122,7 +131,7 @@ def update(
     trained = (state.params, state.loss_params)
     grads, (batch_stats, losses, logits) = jax.grad(share, has_aux=True)(trained)
     right = (logits.argmax(-1) == labels) * mask
-    grads, *sums = lax.psum((grads, (losses * mask).sum(), right.sum()), AXIS)
+    grads, *sums = _sum_over_devices((grads, (losses * mask).sum(), right.sum()))
     if not config.sync_batch_norm:
         batch_stats = lax.pmean(batch_stats, AXIS)
     schedule = config.schedule

@@ -157,10 +157,11 @@ def measure(flags: argparse.Namespace) -> dict:
     """Times `rounds` passes over random images, after one that compiles."""
     import jax
 
-    from aljax import parallel, timing
+    from aljax import parallel, processes, timing
     from aljax.results import environment
 
     clock = timing.CompileClock()
+    processes.join(flags.coordinator, flags.processes, flags.process)
     parallel.use_compile_cache(flags.compile_cache_dir)
     measured, seconds, ready = Measured(flags), [], None
     for number in range(flags.rounds + 1):
@@ -185,6 +186,7 @@ def measure(flags: argparse.Namespace) -> dict:
         "peak_bytes": timing.peak_device_bytes() or timing.peak_host_bytes(),
         "threads": parallel.cores(),
         "devices": flags.devices,
+        "processes": jax.process_count(),
         "platform": jax.default_backend(),
         "multiplications": multiplications(measured.state.params),
         "environment": {
@@ -211,9 +213,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=512, help="in one round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--devices", type=int, default=1)
+    parser.add_argument("--coordinator", help="HOST:PORT, of several processes")
+    parser.add_argument("--processes", type=int)
+    parser.add_argument("--process", type=int)
     parser.add_argument("--compile_cache_dir", default="~/.cache/aljax/programs")
     flags = parser.parse_args()
-    print(json.dumps(ceiling() if flags.phase == "ceiling" else measure(flags)))
+    found = ceiling() if flags.phase == "ceiling" else measure(flags)
+    if not flags.process:
+        print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,15 @@
-"""Strong and weak scaling of training and scoring over the devices of a machine.
+"""Strong and weak scaling of training and scoring over devices and processes.
 
     python benchmarks/scaling.py --devices=1,2,4,8 --json=scaling.json
+    python benchmarks/scaling.py --devices=2,4 --processes=1,2 --json=processes.json
+    python benchmarks/scaling.py --devices=8,16 --processes=1,2 \\
+        --srun='srun --nodes={processes} --ntasks-per-node=1'
 
 Strong: one batch, shared out over more devices. Weak: as much for each device as one
 alone gets, compared with one device that does all of it. Every measurement is a process
 of its own; rounds go through all of them in turn.
+
+Several processes are started on this machine, or by the given `srun` on many.
 
 On GPUs `efficiency` is throughput over n times that of one device. A CPU has no second
 device: there, n virtual ones share the same cores, and only `overhead` is meant, the
@@ -14,9 +19,13 @@ time that sharing out adds per step against one device doing the same work.
 import argparse
 import json
 import os
+import shlex
+import socket
 import statistics
+import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from throughput import MODELS, PHASES, call, positive, some_of
 
@@ -24,42 +33,80 @@ SIDE = Path(__file__).with_name("aljax_side.py")
 VIRTUAL = "--xla_force_host_platform_device_count="
 
 
-def measure(flags: argparse.Namespace, phase: str, devices: int, batch: int) -> dict:
-    """One process of aljax on so many devices, the whole batch being `batch`."""
-    environment = dict(os.environ)
+class Case(NamedTuple):
+    """What one process, or several together, measure."""
+
+    phase: str
+    scaling: str  # strong, weak, or alone: one device doing the same work
+    devices: int
+    batch: int  # of all devices
+    processes: int = 1
+
+
+def command(flags: argparse.Namespace, case: Case) -> list[str]:
+    """The command line of every process of a case."""
+    size = "batch_size" if case.phase == "train" else "score_batch_size"
+    return [
+        *(sys.executable, str(SIDE), f"--phase={case.phase}", f"--{size}={case.batch}"),
+        *(f"--{name}={getattr(flags, name)}" for name in ("model", "width")),
+        *(f"--precision={flags.precision}", f"--devices={case.devices}"),
+        *(f"--images={flags.steps * case.batch}", "--rounds=1"),
+    ]
+
+
+def measure(flags: argparse.Namespace, case: Case) -> dict:
+    """What the first process of a case prints."""
+    line, environment = command(flags, case), dict(os.environ)
     old = environment.get("XLA_FLAGS", "")
-    environment["XLA_FLAGS"] = f"{old} {VIRTUAL}{devices}".strip()
-    size = "batch_size" if phase == "train" else "score_batch_size"
-    command = [sys.executable, str(SIDE), f"--phase={phase}", f"--{size}={batch}"]
-    for name in ("model", "width", "precision"):
-        command.append(f"--{name}={getattr(flags, name)}")
-    command += [f"--images={flags.steps * batch}", "--rounds=1"]
-    command += [f"--devices={devices}"]
-    return call(command, environment)
+    each = case.devices // case.processes
+    environment["XLA_FLAGS"] = f"{old} {VIRTUAL}{each}".strip()
+    if case.processes == 1:
+        return call(line, environment)
+    if flags.srun:
+        srun = shlex.split(flags.srun.format(processes=case.processes))
+        return call([*srun, *line], environment)
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    line += [f"--coordinator={address}", f"--processes={case.processes}"]
+    others = [
+        subprocess.Popen([*line, f"--process={i}"], env=environment)
+        for i in range(1, case.processes)
+    ]
+    try:
+        return call([*line, "--process=0"], environment)
+    finally:
+        for other in others:
+            other.wait()
 
 
-def cases(flags: argparse.Namespace) -> list[tuple[str, str, int, int]]:
-    """(phase, scaling, devices, whole batch) of everything to be measured."""
+def cases(flags: argparse.Namespace) -> list[Case]:
+    """Everything to be measured."""
     found = []
     for phase in flags.phases:
         batch = flags.batch_size if phase == "train" else flags.score_batch_size
         for n in flags.devices:
-            found.append((phase, "strong", n, batch))
-            if n > 1:
-                found.append((phase, "weak", n, batch * n))
-                found.append((phase, "alone", 1, batch * n))
+            if n == 1:
+                found.append(Case(phase, "strong", 1, batch))
+                continue
+            found.append(Case(phase, "alone", 1, batch * n))
+            for p in flags.processes:
+                if n % p == 0:
+                    found.append(Case(phase, "strong", n, batch, p))
+                    found.append(Case(phase, "weak", n, batch * n, p))
     return found
 
 
-def rows(measured: dict[tuple, list[dict]]) -> list[dict]:
+def rows(measured: dict[Case, list[dict]]) -> list[dict]:
     """One row per case of several devices, against one device doing the same work."""
     table = []
-    for (phase, scaling, n, batch), rounds in measured.items():
+    for case, rounds in measured.items():
+        phase, scaling, n, batch, processes = case
         if scaling == "alone" or n == 1:
             continue
         first = batch // n if scaling == "weak" else batch
-        one = measured[phase, "strong", 1, first]
-        same = measured[phase, "alone", 1, batch] if scaling == "weak" else one
+        one = measured[Case(phase, "strong", 1, first)]
+        same = measured[Case(phase, "alone", 1, batch)] if scaling == "weak" else one
         rate = [r["images_per_second"] for r in rounds]
         overheads = [
             b["images_per_second"] / a - 1 for a, b in zip(rate, same, strict=True)
@@ -72,6 +119,7 @@ def rows(measured: dict[tuple, list[dict]]) -> list[dict]:
                 "phase": phase,
                 "scaling": scaling,
                 "devices": n,
+                "processes": processes,
                 "batch_size": batch,
                 "images_per_second": statistics.median(rate),
                 "overhead": statistics.median(overheads),
@@ -88,12 +136,16 @@ def show(report: dict) -> None:
     """Prints the table."""
     if report["virtual"]:
         print("Virtual devices on one CPU: overhead is measured, not speed.")
-    print("phase  scaling devices batch   images/s  overhead [range]  collectives")
+    print(
+        "phase  scaling devices processes batch   images/s  overhead [range]  "
+        "collectives"
+    )
     for row in report["rows"]:
         low, high = min(row["overhead_rounds"]), max(row["overhead_rounds"])
         print(
             f"{row['phase']:6} {row['scaling']:7} {row['devices']:7} "
-            f"{row['batch_size']:5} {row['images_per_second']:10.1f} "
+            f"{row['processes']:9} {row['batch_size']:5} "
+            f"{row['images_per_second']:10.1f} "
             f"{row['overhead']:+8.1%} [{low:+.1%}, {high:+.1%}] "
             f"{row['collectives_per_step']} of {row['collective_bytes_per_step']:,} B"
         )
@@ -108,16 +160,15 @@ def draw(report: dict, path: Path) -> None:
 
     field = "overhead" if report["virtual"] else "efficiency"
     figure, axes = pyplot.subplots(figsize=(5, 3.2), layout="constrained")
-    for phase in dict.fromkeys(row["phase"] for row in report["rows"]):
-        for scaling, style in (("strong", "-"), ("weak", "--")):
-            line = [
-                (row["devices"], 100 * row[field])
-                for row in report["rows"]
-                if (row["phase"], row["scaling"]) == (phase, scaling)
-            ]
-            name = {"train": "training", "score": "scoring"}[phase]
-            label = f"{name}, {scaling} scaling"
-            axes.plot(*zip(*line, strict=True), style, marker="o", label=label)
+    lines: dict[tuple, list] = {}
+    for row in report["rows"]:
+        kind = row["phase"], row["scaling"], row["processes"]
+        lines.setdefault(kind, []).append((row["devices"], 100 * row[field]))
+    for (phase, scaling, processes), line in lines.items():
+        label = {"train": "training", "score": "scoring"}[phase] + f", {scaling}"
+        label += f", {processes} processes" * (processes > 1)
+        style = {"strong": "-", "weak": "--"}[scaling]
+        axes.plot(*zip(*line, strict=True), style, marker="o", label=label)
     virtual = "virtual " * report["virtual"]
     axes.set(xlabel=f"{virtual}devices", ylabel=f"{field}, %")
     axes.set_xticks(sorted({row["devices"] for row in report["rows"]}))
@@ -135,6 +186,13 @@ def parse() -> argparse.Namespace:
         default=[1, 2, 4, 8],
         help="counts, such as 1,2,4,8",
     )
+    parser.add_argument(
+        "--processes",
+        type=lambda text: sorted(set(map(positive, text.split(",")))),
+        default=[1],
+        help="counts, such as 1,2; each divides the devices evenly",
+    )
+    parser.add_argument("--srun", help="what starts {processes} processes elsewhere")
     parser.add_argument("--phases", type=some_of(PHASES), default=list(PHASES))
     parser.add_argument("--model", choices=MODELS, default="resnet18")
     parser.add_argument(
@@ -152,10 +210,10 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     flags = parse()
-    measured: dict[tuple, list[dict]] = {case: [] for case in cases(flags)}
+    measured: dict[Case, list[dict]] = {case: [] for case in cases(flags)}
     for number in range(flags.rounds):
         for case in measured:
-            measured[case].append(measure(flags, case[0], case[2], case[3]))
+            measured[case].append(measure(flags, case))
             print(f"round {number + 1}/{flags.rounds}: {case}", file=sys.stderr)
     some = next(iter(measured.values()))[0]
     about = {name: some[name] for name in ("device", "commit", "versions", "xla_flags")}

@@ -28,6 +28,12 @@ def _images(random, count):
 
 
 @pytest.fixture(scope="session")
+def programs(tmp_path_factory):
+    """A folder of compiled programs, which the commands of all tests share."""
+    return tmp_path_factory.mktemp("programs")
+
+
+@pytest.fixture(scope="session")
 def tiny_dataset() -> Dataset:
     """240 pool images and 70 test images, 32x32x1, of three learnable classes."""
     random = np.random.default_rng(0)

@@ -1,4 +1,7 @@
-"""A real SLURM on this machine for a while: two partitions, one preempts the other."""
+"""A real SLURM on this machine for a while: two partitions, one preempts the other.
+
+It may have two nodes, which are this machine under two names.
+"""
 
 import contextlib
 import os
@@ -9,13 +12,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.together import free_ports
+
+SECOND = "localhost"  # the second node, a name that leads here too
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol")
 _FOLDERS = ("/usr/sbin", "/usr/local/sbin")
 _CONFIG = """\
 ClusterName=test
 SlurmctldHost={host}
-SlurmctldPort={ports[0]}
-SlurmdPort={ports[1]}
+SlurmctldPort={port}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
@@ -23,11 +28,11 @@ AuthInfo=socket={folder}/munge.socket,cred_expire=5
 CryptoType=crypto/munge
 CredType=cred/munge
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool.%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd.%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SwitchType=switch/none
@@ -40,10 +45,15 @@ SelectTypeParameters=CR_Core
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 KillWait=10
-NodeName={host} CPUs={cores} RealMemory=1000 State=UNKNOWN
-PartitionName=low Nodes={host} Default=YES PriorityTier=1 GraceTime={grace} State=UP
-PartitionName=high Nodes={host} PriorityTier=10 PreemptMode=OFF State=UP
 """
+_PARTITIONS = """\
+PartitionName=low Nodes=ALL Default=YES PriorityTier=1 GraceTime={grace} State=UP
+PartitionName=high Nodes=ALL PriorityTier=10 PreemptMode=OFF State=UP
+"""
+_NODE = (
+    "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cores} "
+    "RealMemory=1000 State=UNKNOWN\n"
+)
 
 
 def missing() -> list[str]:
@@ -55,41 +65,39 @@ def _find(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *_FOLDERS]))
 
 
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [s.getsockname()[1] for s in sockets]
-
-
 @contextlib.contextmanager
-def running(folder: Path, cores: int = 1, grace: int = 60) -> Iterator[Path]:
-    """Starts a cluster of one node; yields its configuration, for SLURM_CONF.
+def running(
+    folder: Path, nodes: int = 1, cores: int = 1, grace: int = 60
+) -> Iterator[Path]:
+    """Starts a cluster; yields its configuration, for SLURM_CONF.
 
     Args:
         folder: empty; a short path, since sockets lie in it.
-        cores: that the node claims to have.
+        nodes: 1 or 2.
+        cores: that each node claims to have.
         grace: seconds that a preempted job of the partition `low` is given.
     """
-    for name in ("state", "spool"):
-        (folder / name).mkdir()
+    (folder / "state").mkdir()
     folder.chmod(0o755)
     host, user = socket.gethostname().split(".")[0], Path.home().owner()
+    names, (port, *ports) = [host, SECOND][:nodes], free_ports(1 + nodes)
     config = folder / "slurm.conf"
-    ports = _free_ports(2)
-    values = dict(host=host, user=user, ports=ports, folder=folder, cores=cores)
-    config.write_text(_CONFIG.format(**values, grace=grace))
+    text = _CONFIG.format(host=host, user=user, port=port, folder=folder)
+    for name, port in zip(names, ports, strict=True):
+        (folder / f"spool.{name}").mkdir()
+        text += _NODE.format(name=name, host=host, port=port, cores=cores)
+    config.write_text(text + _PARTITIONS.format(grace=grace))
     (folder / "munge.key").write_bytes(os.urandom(128))
     (folder / "munge.key").chmod(0o600)
     munge = ["munged", "--foreground", "--force", f"--key-file={folder}/munge.key"]
     munge += [f"--{name}-file={folder}/munge.{name}" for name in ("pid", "log", "seed")]
     munge += [f"--socket={folder}/munge.socket"]
     commands = [munge, ["slurmctld", "-D", "-f", str(config)]]
-    commands.append(["slurmd", "-D", "-f", str(config), "-N", host])
+    for name in names:
+        commands.append(["slurmd", "-D", "-f", str(config), "-N", name])
     with contextlib.ExitStack() as stack:
         for name, *options in commands:
-            log = stack.enter_context((folder / f"{name}.out").open("w"))
+            log = stack.enter_context((folder / f"{name}.out").open("a"))
             process = subprocess.Popen(
                 [_find(name), *options], stdout=log, stderr=subprocess.STDOUT
             )

@@ -124,13 +124,14 @@ def test_experiments_that_differ_are_not_compared():
 
 def test_overhead_is_against_one_device_with_the_same_batch():
     flags = Namespace(
-        phases=["train"], devices=[1, 2], batch_size=8, score_batch_size=1
+        **{"phases": ["train"], "devices": [1, 2], "processes": [1]},
+        **{"batch_size": 8, "score_batch_size": 1},
     )
     rates = {"strong": {1: 10, 2: 8}, "weak": {2: 15}, "alone": {1: 12}}
     measured = {
         case: [
             {
-                "images_per_second": rates[case[1]][case[2]],
+                "images_per_second": rates[case.scaling][case.devices],
                 "collectives": 3,
                 "collective_bytes": 40,
             }
@@ -194,6 +195,8 @@ def test_multiplications_are_those_of_pytorch(name):
         ("end_to_end", "--strategy=margin", "--strategy: invalid choice: 'margin'"),
         ("end_to_end", "--epochs=-1", "--epochs: '-1' is not a whole number"),
         ("scaling", "--devices=1,x", "--devices: 'x' is not a whole number"),
+        ("scaling", "--processes=0", "--processes: '0' is not a whole number"),
+        ("overhead", "--rounds=0", "--rounds: '0' is not a whole number"),
         ("scaling", "--phases=test", "'test' is not one of train, score"),
     ],
 )
@@ -243,8 +246,21 @@ def test_whole_experiment_of_a_tiny_network(tmp_path):
 def test_scaling_of_a_tiny_network(tmp_path):
     path = tmp_path / "out.json"
     flags = "--devices=2", "--phases=score", "--score_batch_size=8", "--steps=1"
+    flags += ("--processes=1,2",)
     report = run("scaling", path, *flags)
     assert report["virtual"]
-    found = [(row["scaling"], row["devices"]) for row in report["rows"]]
-    assert found == [("strong", 2), ("weak", 2)]
+    found = [(row["scaling"], row["processes"]) for row in report["rows"]]
+    assert found == [("strong", 1), ("weak", 1), ("strong", 2), ("weak", 2)]
     assert path.with_suffix(".png").stat().st_size > 5000
+
+
+@pytest.mark.slow
+def test_overhead_of_a_tiny_network(tmp_path):
+    flags = "--batch_size=8", "--score_batch_size=8", "--train_images=16"
+    report = run("overhead", tmp_path / "out.json", *flags, "--score_images=20")
+    saving, scoring = report["rows"]
+    assert saving["state_bytes"] > 1e5 and saving["returns_after_seconds"] > 0
+    a, b = (saving["seconds_rounds"][side][0] for side in ("with", "without"))
+    assert saving["cost_rounds"] == [a - b]
+    assert saving["share"] == pytest.approx((a - b) / 60)
+    assert scoring["share_rounds"][0] > -1

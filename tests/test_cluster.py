@@ -13,14 +13,16 @@ import pytest
 
 from aljax import command_line
 from aljax.checkpoint import Preemption
-from aljax.cluster import array_script, sbatch_options, task_command
+from aljax.cluster import array_script, sbatch_options
 from aljax.config import Config
 from aljax.grid import expand
 from aljax.lock import locked
 from aljax.results import ROW_FIELDS, RunFolder
+from aljax.task import task_command
 from tests.test_command_line import Done
 
-FLAGS = ("partition", "gpus", "cpus", "memory", "time", "concurrency", "options")
+FLAGS = ("partition", "nodes", "gpus", "cpus", "memory", "time", "concurrency")
+FLAGS = (*FLAGS, "options")
 NONE = {f"slurm_{name}": None for name in FLAGS}
 GRID = "--config.sweep={'strategy': ('random', 'entropy', 'margin')}"
 FOLDERS = [f"resnet18/sgd/{s}/trial_1" for s in ("random", "entropy", "margin")]
@@ -98,7 +100,7 @@ def test_dry_run_shows_the_script_and_writes_nothing(launch):
     ]
     assert options == [
         *("--job-name=aljax-w", "--array=1-3%2", "--nodes=1", "--ntasks=1"),
-        f"--chdir={launch.folder}",
+        *("--ntasks-per-node=1", f"--chdir={launch.folder}"),
         f"--output={launch.folder}/w/slurm/%A_%a.log",
         *("--open-mode=append", "--requeue", "--signal=USR1@120"),
         *("--partition=gpu", "--gres=gpu:a100:2", "--cpus-per-task=8", "--mem=32G"),
@@ -109,6 +111,17 @@ def test_dry_run_shows_the_script_and_writes_nothing(launch):
     assert last.startswith("3 of 3 tasks; 0 done and 0 queued or running are left out")
     assert last.endswith("nothing was submitted or written.")
     assert list(launch.folder.iterdir()) == []
+
+
+def test_a_task_of_several_nodes(launch):
+    flags = "--dry_run", "--slurm_nodes=2", "--slurm_gpus=4"
+    done = launch(*flags)
+    assert done.returncode == 0, done.stderr
+    for words in ("--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "srun --ntasks=2 "):
+        assert words in done.stdout
+    done = launch(*flags, "--config.batch_size=12")
+    assert done.returncode == 2
+    assert "config.batch_size: 12 images" in done.stderr and "8 devices" in done.stderr
 
 
 def test_submits_an_array_and_keeps_its_script(launch, asked, monkeypatch):
@@ -175,6 +188,9 @@ BAD = {
     "--slurm_concurrency=-1": "at least 1",
     "--slurm_options=exclusive": "NAME=VALUE",
     "--slurm_options=account=x,array=1-3": "array is set by the launcher",
+    "--slurm_nodes=0": "at least 1",
+    "--runs_per_node=2": "--slurm_gpus=1 puts most of them side by side",
+    "--process=0": "but --launcher=slurm starts processes itself",
     "--launcher=cloud": "local|slurm",
     "--slurm_gpus=3": "cannot be shared evenly by 3 devices",
     "--only=resnet18/sgd/entropi/trial_1": "did you mean resnet18/sgd/entropy/trial_1",
@@ -231,9 +247,10 @@ def test_options_without_a_value_and_with_commas():
 def test_command_of_a_task():
     argv = ["/x/launch.py", "--config=c.py", "--launcher", "slurm", "--workdir", "a b"]
     argv += ["-slurm_time=9", "--dry_run", "--shard", "1/2", "--config.width=4"]
+    argv += ["--runs_per_node=8"]
     assert task_command(argv) == [
         *(sys.executable, "/x/launch.py", "--config=c.py", "--workdir", "a b"),
-        *("--config.width=4", "--launcher=local"),
+        *("--config.width=4", "--launcher=local", "--runs_per_node=1"),
     ]
 
 
@@ -270,8 +287,12 @@ def test_asks_for_its_requeue_once_and_only_when_preempted(
     process = run_script(tmp_path, body, SLURM_CPUS_PER_TASK="3")
     assert process.wait(60) == status
     argv = json.loads((tmp_path / "argv").read_text())
-    assert argv[1:] == ["--launcher=local", "--only=resnet18/sgd/learning_loss/trial_2"]
-    assert (asked / "srun").read_text().startswith("--ntasks=1 --cpus-per-task=3 ")
+    assert argv[1:] == [
+        *("--launcher=local", "--runs_per_node=1"),
+        "--only=resnet18/sgd/learning_loss/trial_2",
+    ]
+    options = "--ntasks=1 --kill-on-bad-exit=1 --cpus-per-task=3 "
+    assert (asked / "srun").read_text().startswith(options)
     said = asked / "scontrol"
     assert said.exists() == requeued
     assert not requeued or said.read_text() == "requeue 71_2\n"

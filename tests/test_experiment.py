@@ -9,7 +9,6 @@ import jax
 import numpy as np
 import pytest
 
-from aljax import session as session_module
 from aljax.checkpoint import Preempted, Preemption
 from aljax.config import Config, LossPrediction, Schedule, replace
 from aljax.console import Console
@@ -186,17 +185,21 @@ def test_preempted_and_resumed_is_the_same(
     session, undisturbed, tmp_path, monkeypatch, calls
 ):
     """Asks for the machine after a number of chances, again and again."""
-    chances = 0
-    check = Session.check_preemption
 
-    def request_then_check(self):
-        nonlocal chances
-        chances += 1
-        if chances % (calls + 1) == calls:
-            self.preemption.requested = True
-        check(self)
+    class Requested:
+        """Asked whether to stop, says yes each so many times, and sticks to it."""
 
-    monkeypatch.setattr(session_module.Session, "check_preemption", request_then_check)
+        chances, now = 0, False
+
+        def __get__(self, preemption, owner):
+            self.chances += 1
+            self.now |= self.chances % (calls + 1) == calls
+            return self.now
+
+        def __set__(self, preemption, value):
+            self.now = value
+
+    monkeypatch.setattr(Preemption, "requested", Requested(), raising=False)
     interruptions = 0
     for _ in range(60):
         try:

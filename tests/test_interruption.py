@@ -1,6 +1,6 @@
 """`kill -9` and SIGTERM at random moments of a real run, then the same command.
 
-ALJAX_INTERRUPTIONS=10 makes it ten of them.
+ALJAX_INTERRUPTIONS=100 makes it a hundred of them, on one process and on two.
 """
 
 import json
@@ -8,23 +8,22 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
+from tests import together
 from tests.test_experiment import results
 
-ROOT = Path(__file__).parent.parent
 INTERRUPTIONS = int(os.environ.get("ALJAX_INTERRUPTIONS", "3"))
 PREEMPTED = 75
+# Processes that lose another one do not wait for long.
+PATIENCE_SECONDS = 90
 
 
-def command(folder, workdir):
+def command(programs, workdir):
     return [
-        *(sys.executable, str(ROOT / "launch.py"), f"--workdir={workdir}"),
-        f"--compile_cache_dir={folder / 'programs'}",
+        *(f"--workdir={workdir}", f"--compile_cache_dir={programs}"),
         *("--config.width=4", "--config.epochs=6", "--config.cycles=3"),
         *("--config.initial=64", "--config.budget=64", "--config.pool_subset=512"),
         *("--config.batch_size=16", "--config.checkpoint_seconds=0.1"),
@@ -37,37 +36,53 @@ def rows(workdir):
     return results([json.loads(line) for line in path.read_text().splitlines()])
 
 
-def stop(process, number, seconds):
-    """Sends a signal after some seconds; says whether it came before the end."""
+def undisturbed(arguments, count):
+    """Runs to the end; returns the seconds it took."""
+    begun = time.monotonic()
+    for status, said in together.finish(together.start(arguments, count)):
+        assert status == 0, said
+    return time.monotonic() - begun
+
+
+def interrupt(started, number, seconds, victims):
+    """Signals some of the processes after some seconds; says what became of them.
+
+    Returns:
+        Whether the signal came before the end, and the status of each process.
+    """
     try:
-        process.communicate(timeout=seconds)
-        return False
+        started[0].communicate(timeout=seconds)
+        came = False
     except subprocess.TimeoutExpired:
-        process.send_signal(number)
-        process.communicate()
-        # A signal that comes before the handler is there ends the process too.
-        assert process.returncode in (PREEMPTED, -number, 0)
-        return True
+        came = True
+        for victim in victims:
+            started[victim].send_signal(number)
+    ended = together.finish(started, PATIENCE_SECONDS)
+    # A signal that comes before the handler is there ends the process too, and one
+    # that was killed takes the others along.
+    fine = {0} if not came else {PREEMPTED, -number, 0}
+    lost = came and any(status == -number for status, _ in ended)
+    assert all(status in fine or lost for status, _ in ended), ended
+    return came, [status for status, _ in ended]
 
 
 @pytest.mark.slow
-def test_interrupted_at_random_moments(tmp_path):
+@pytest.mark.parametrize("count", [1, 2])
+def test_interrupted_at_random_moments(count, programs, tmp_path):
     calm, rough = tmp_path / "calm", tmp_path / "rough0"
-    subprocess.run(command(tmp_path, calm), check=True, capture_output=True)
-    start = time.monotonic()
-    again = command(tmp_path, tmp_path / "again")
-    subprocess.run(again, check=True, capture_output=True)
-    seconds = time.monotonic() - start
-    moments, interruptions = random.Random(0), 0
+    undisturbed(command(programs, calm), count)
+    seconds = undisturbed(command(programs, tmp_path / "again"), count)
+    chance, interruptions = random.Random(count), 0
     while interruptions < INTERRUPTIONS:
-        process = subprocess.Popen(
-            command(tmp_path, rough), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
+        started = together.start(command(programs, rough), count)
         number = (signal.SIGKILL, signal.SIGTERM)[interruptions % 2]
-        interruptions += stop(process, number, moments.uniform(0.4, 1) * seconds)
-        if process.returncode == 0:
+        victims = chance.sample(range(count), chance.randint(1, count))
+        moment = chance.uniform(0.4, 1) * seconds
+        came, statuses = interrupt(started, number, moment, victims)
+        interruptions += came
+        if statuses == [0] * count:
             rough = tmp_path / f"rough{interruptions}"
-    subprocess.run(command(tmp_path, rough), check=True, capture_output=True)
+    undisturbed(command(programs, rough), count)
     expected = rows(calm)
     assert len(expected) == 3
     for workdir in (tmp_path / "again", *tmp_path.glob("rough*")):

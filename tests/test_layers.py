@@ -11,7 +11,7 @@ import aljax
 ROOT = Path(aljax.__file__).parent
 # A module may import from the lines above its own, never from its own or below.
 LAYERS = (
-    ("environment", "lock", "lookup", "timing"),
+    ("environment", "lock", "lookup", "processes", "task", "timing"),
     *[("augment", "data", "metrics", "models", "optimizers", "pool", "strategies")],
     ("config",),
     ("grid", "keys", "parallel"),
@@ -19,8 +19,8 @@ LAYERS = (
     ("inference", "training"),
     ("checkpoint", "console", "results"),
     ("report", "session", "status"),
-    ("cluster", "cycle"),
-    ("experiment",),
+    ("cluster", "cycle", "side_by_side"),
+    ("arguments", "experiment"),
     ("command_line",),
 )
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -100,3 +100,10 @@ def test_only_one_file_knows_devices():
         source = path.read_text()
         for word in ("shard_map", "pmap", "jax.devices", "NamedSharding("):
             assert word not in source or module_of(path) in ("parallel", "results")
+
+
+def test_only_two_files_know_processes():
+    for path in ROOT.rglob("*.py"):
+        for word in ("process_index", "process_count", "multihost_utils"):
+            known = word in path.read_text()
+            assert not known or module_of(path) in ("parallel", "processes")

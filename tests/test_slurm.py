@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests import slurm
+from tests import slurm, together
 from tests.test_experiment import results
 
-ROOT = Path(__file__).parent.parent
 PATIENCE_SECONDS = 240
 
 pytestmark = [
@@ -25,23 +24,27 @@ pytestmark = [
 
 
 @pytest.fixture
-def cluster(monkeypatch):
+def cluster(request, monkeypatch):
     """The folder of a running SLURM; commands of this process go to it."""
+    nodes = getattr(request, "param", 1)
     with tempfile.TemporaryDirectory(prefix="slurm") as folder:
-        with slurm.running(Path(folder)) as config:
+        with slurm.running(Path(folder), nodes) as config:
             monkeypatch.setenv("SLURM_CONF", str(config))
             yield Path(folder)
 
 
-def launch(folder, workdir, *flags):
-    command = [
-        *(sys.executable, str(ROOT / "launch.py"), f"--workdir={workdir}"),
-        f"--compile_cache_dir={folder / 'programs'}",
+def arguments(programs, workdir):
+    return [
+        *(f"--workdir={workdir}", f"--compile_cache_dir={programs}"),
         *("--config.width=4", "--config.epochs=40", "--config.cycles=2"),
         *("--config.initial=64", "--config.budget=64", "--config.pool_subset=512"),
         *("--config.batch_size=16", "--config.checkpoint_seconds=0.5"),
         "--config.sweep={'strategy': ('random', 'entropy')}",
     ]
+
+
+def launch(programs, workdir, *flags):
+    command = [sys.executable, str(together.LAUNCH), *arguments(programs, workdir)]
     done = subprocess.run([*command, *flags], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -89,14 +92,14 @@ def take_node_away(job, task, workdir):
     wait_for(lambda: states(job).get(task) == "PENDING", workdir)
 
 
-def test_preempted_twice_and_finished(cluster, tmp_path):
+def test_preempted_twice_and_finished(cluster, programs, tmp_path):
     calm, rough = tmp_path / "calm", tmp_path / "rough"
-    launch(tmp_path, calm)
-    said = launch(tmp_path, rough, "--launcher=slurm", "--slurm_partition=low")
+    launch(programs, calm)
+    said = launch(programs, rough, "--launcher=slurm", "--slurm_partition=low")
     job = said.split()[1].rstrip(":")
     take_node_away(job, "1", rough)
     # What is queued is not submitted again.
-    again = launch(tmp_path, rough, "--launcher=slurm", "--dry_run")
+    again = launch(programs, rough, "--launcher=slurm", "--dry_run")
     assert "0 of 2 tasks" in again
     take_node_away(job, "1", rough)
     expected = rows(calm)
@@ -107,11 +110,11 @@ def test_preempted_twice_and_finished(cluster, tmp_path):
     wait_for(lambda: not states(job), rough)
 
 
-def test_time_limit_requeues_and_cancelling_does_not(cluster, tmp_path):
+def test_time_limit_requeues_and_cancelling_does_not(cluster, programs, tmp_path):
     workdir = tmp_path / "w"
     flags = ["--launcher=slurm", "--config.epochs=5000", "--slurm_concurrency=1"]
     flags.append("--only=resnet18/sgd/random/trial_1")
-    job = launch(tmp_path, workdir, *flags).split()[1].rstrip(":")
+    job = launch(programs, workdir, *flags).split()[1].rstrip(":")
     log = workdir / "slurm" / f"{job}_1.log"
     wait_for(lambda: list(workdir.rglob("checkpoints/*/meta")), workdir)
     # From now on the end is nearer than the signal is to come before it.
@@ -126,3 +129,25 @@ def test_time_limit_requeues_and_cancelling_does_not(cluster, tmp_path):
     time.sleep(8)  # longer than a requeued job waits
     assert not states(job)
     assert log.read_text().count("preempted; the state is saved") == 2
+
+
+@pytest.mark.parametrize("cluster", [2], indirect=True)
+def test_a_node_fails_under_a_run_of_two(cluster, programs, tmp_path):
+    calm, rough = tmp_path / "calm", tmp_path / "rough"
+    flags = "--only=resnet18/sgd/entropy/trial_1", "--config.epochs=8"
+    alone = together.start([*arguments(programs, calm), *flags], 2)
+    for status, said in together.finish(alone):
+        assert status == 0, said
+    said = launch(programs, rough, "--launcher=slurm", "--slurm_nodes=2", *flags)
+    job = said.split()[1].rstrip(":")
+    wait_for(lambda: len(list(rough.rglob("checkpoints/*/meta"))) > 1, rough)
+    about = json.loads(next(rough.rglob("trial_1/config.json")).read_text())
+    assert about["processes"] == 2
+    node = f"NodeName={slurm.SECOND}"
+    slurm_says("scontrol", "update", node, "State=DOWN", "Reason=test")
+    wait_for(lambda: states(job).get("1") == "PENDING", rough)
+    assert rows(rough) != rows(calm)
+    # Refused if SLURM has found the node well again by itself.
+    subprocess.run(["scontrol", "update", node, "State=RESUME"])
+    wait_for(lambda: rows(rough) == rows(calm), rough)
+    wait_for(lambda: not states(job), rough)

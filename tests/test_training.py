@@ -46,6 +46,18 @@ def make_run(learner, dataset, count: int = 1):
     return run
 
 
+def test_epochs_need_nothing_of_the_host(setup):
+    """No transfer between two calls of the program that is not asked for."""
+    devices = choose_devices(1)
+    program = make_train(setup.learner, devices)
+    data = setup.dataset.train_images, setup.dataset.train_labels
+    given = *data, labels_of(10), jax.random.key(KEY), np.int32(4)
+    state, *given = (replicate(x, devices) for x in (setup.start, *given))
+    with jax.transfer_guard("disallow"):
+        state, report = program(state, *given)
+    assert int(state.step) == 4
+
+
 @pytest.fixture(scope="module")
 def setup(tiny_learner, tiny_dataset, draw_state):
     """The training program, compiled, and a state to begin with."""

@@ -93,6 +93,8 @@ def _images(x: Pending | jax.Array) -> jax.Array:
     return x.y if isinstance(x, Pending) else x
 
 
+# Layers of one shape are traced once and lowered once.
+@partial(jax.jit, static_argnums=(0, 1, 2))
 def _run(pick: Callable[..., Method], stride, keep, x, kernel, mask) -> Output:
     images = _images(x)
     how = pick(images.shape, kernel.shape, stride)
@@ -160,6 +162,7 @@ def _pull_input(
     return Pending(y, norm, rest, rest_norm)
 
 
+@partial(jax.jit, static_argnums=(0, 1))
 def _gradients(pick: Callable[..., Method], stride, x, kernel, mask, out, g):
     gx = g.x
     images = _images(x)

@@ -91,10 +91,14 @@ def moments(
 
 
 def over_devices(m: Moments, axis_name: str | None) -> Moments:
-    """Adds up the moments that each device has of its own rows."""
-    if axis_name is None:
+    """Adds up the moments that each device has of its own rows, in one collective."""
+    if axis_name is None or lax.axis_size(axis_name) == 1:
         return m
-    count = lax.psum(m.count, axis_name)
-    mean = lax.psum(m.mean * m.count, axis_name) / jnp.maximum(count, 1.0)
-    squares = lax.psum(m.squares + m.count * jnp.square(m.mean - mean), axis_name)
-    return Moments(count, mean, squares)
+    mine = jnp.concatenate([m.count[None], m.mean, m.squares])
+    everyone = lax.all_gather(mine, axis_name)
+    counts = everyone[:, :1]
+    means, squares = jnp.split(everyone[:, 1:], 2, axis=1)
+    count = counts.sum()
+    mean = (counts * means).sum(0) / jnp.maximum(count, 1.0)
+    spread = (counts * jnp.square(means - mean)).sum(0)
+    return Moments(count, mean, squares.sum(0) + spread)

@@ -1,0 +1,206 @@
+"""Several processes as one run: how they join, agree, and share what one has read.
+
+Every process runs the same program on its own devices. Only the first one touches the
+run folder; what it reads there, or what goes wrong, the others hear from it, so that
+all take the same way, and no file but the images need be visible to all.
+"""
+
+import importlib.util
+import os
+import pickle
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import jax
+import numpy as np
+from absl import flags
+from jax.experimental import multihost_utils
+
+HEARTBEAT_SECONDS = 60  # a process that is silent for so long is taken for dead
+_HEADER_BYTES = 2**12
+_CHUNK_BYTES = 2**22
+# Where those that start processes say how many there are, and which one this is.
+_LAUNCHERS = {
+    "srun": ("SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID"),
+    "mpirun": ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+}
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Defines the flags that say which processes form a run."""
+    flags.DEFINE_string(
+        "coordinator",
+        None,
+        "HOST:PORT on the first process's machine, where the processes of one run meet "
+        "(default: what srun, mpirun or Kubernetes says).",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "processes", None, "How many processes form the run.", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "process", None, "Which of them this is, from 0.", flag_values=values
+    )
+
+
+def _from_launcher() -> tuple[int, int] | None:
+    """How many processes `srun` or `mpirun` has started, and which one this is."""
+    for present, count, index in _LAUNCHERS.values():
+        if present in os.environ and int(os.environ[count]) > 1:
+            return int(os.environ[count]), int(os.environ[index])
+    return None
+
+
+def _in_kubernetes() -> bool:
+    """Whether this is a pod of an indexed job that JAX can ask Kubernetes about."""
+    names = ("KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX")
+    inside = all(name in os.environ for name in names)
+    return inside and importlib.util.find_spec("kubernetes") is not None
+
+
+def _check(coordinator: str | None, count: int | None, index: int | None) -> None:
+    if coordinator is None or count is None or index is None:
+        raise ValueError(
+            f"--coordinator={coordinator} --processes={count} --process={index}: give "
+            "all three, or none of them under srun, mpirun or Kubernetes."
+        )
+    if not re.fullmatch(r".+:\d+", coordinator):
+        raise ValueError(f"--coordinator={coordinator}: write HOST:PORT.")
+    if not 0 <= index < count:
+        raise ValueError(
+            f"--process={index}: choose 0 to {count - 1}, one for each of "
+            f"--processes={count}."
+        )
+
+
+def _local_devices() -> list[int] | None:
+    """All GPUs that a lone process of a machine may use; None lets JAX choose.
+
+    JAX gives each process that `srun` or `mpirun` starts a single GPU of its machine.
+    """
+    alone = re.fullmatch(
+        r"1(\(x\d+\))?", os.environ.get("SLURM_STEP_TASKS_PER_NODE", "")
+    )
+    alone = alone or os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == "1"
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return list(range(len(visible.split(",")))) if alone and visible else None
+
+
+def join(coordinator: str | None, count: int | None, index: int | None) -> None:
+    """Makes this process one of several, if flags or a launcher say that it is.
+
+    Args:
+        coordinator: HOST:PORT, or None to ask the launcher.
+        count: of processes, or None.
+        index: of this process, or None.
+
+    Raises:
+        ValueError: the flags are wrong or incomplete.
+    """
+    launched = _from_launcher()
+    if launched and count is None and index is None:
+        count, index = launched
+    elif (coordinator, count, index) != (None, None, None):
+        _check(coordinator, count, index)
+    elif not _in_kubernetes():
+        return
+    # Its handler of SIGTERM would take the place of ours, which all processes heed.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        jax.distributed.initialize(
+            *(coordinator, count, index, _local_devices()),
+            cluster_detection_method=None if coordinator is None else "deactivate",
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            shutdown_timeout_seconds=HEARTBEAT_SECONDS,
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"--coordinator: where the processes meet could not be found out ({error}) "
+            "Give --coordinator=HOST:PORT, with a free port of the first one's machine."
+        ) from error
+
+
+def count() -> int:
+    """How many processes form this run."""
+    return jax.process_count()
+
+
+def first() -> bool:
+    """Whether this is the first process, the one that reads and writes files."""
+    return jax.process_index() == 0
+
+
+def highest(*values: float) -> list[float]:
+    """The largest that any process has of each value, float32: all decide alike."""
+    if jax.process_count() == 1:
+        return list(values)
+    everyone = multihost_utils.process_allgather(np.array(values, np.float32))
+    return everyone.max(0).tolist()
+
+
+def by_first(f: Callable, *args) -> Any:
+    """Lets the first process call `f`; all get its result, or raise its exception."""
+    if jax.process_count() == 1:
+        return f(*args)
+    answer = None
+    if first():
+        try:
+            answer = f(*args), None
+        # Whatever it is, the others must not wait for an answer.
+        except Exception as error:  # noqa: BLE001
+            answer = None, error
+    result, error = pickle.loads(_broadcast(pickle.dumps(answer)))
+    if error is not None:
+        error.heard = not first()
+        raise error
+    return result
+
+
+def heard(error: Exception) -> bool:
+    """Whether an exception is the first process's, which tells of it."""
+    return getattr(error, "heard", False)
+
+
+def whoami() -> str:
+    """This process among those of its run, in words."""
+    return f"process {jax.process_index()} of {jax.process_count()}"
+
+
+def broken(error: Exception) -> str:
+    """What to say where one of several processes cannot go on."""
+    if not isinstance(error, jax.errors.JaxRuntimeError):
+        traceback.print_exception(error)
+    reason = (str(error).splitlines() or [""])[0][:200]
+    return (
+        f"{whoami()} failed or has lost the others ({type(error).__name__}: {reason}). "
+        "What was saved is kept; start all of them again to go on."
+    )
+
+
+def leave(status: int) -> NoReturn:
+    """Ends this process at once, without waiting for other processes or threads.
+
+    At its ordinary end JAX would wait for the other processes of the run, while they
+    wait for their next message.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _broadcast(data: bytes) -> bytes:
+    """The first process's bytes, in messages of two sizes, so that little compiles."""
+    header = len(data).to_bytes(8, "big") + data
+    received = _message(header, _HEADER_BYTES)
+    size, parts = int.from_bytes(received[:8], "big"), [received[8:]]
+    for start in range(_HEADER_BYTES - 8, size, _CHUNK_BYTES):
+        parts.append(_message(data[start:], _CHUNK_BYTES))
+    return b"".join(parts)[:size]
+
+
+def _message(data: bytes, size: int) -> bytes:
+    content = np.frombuffer(data[:size].ljust(size, b"\0"), np.uint8)
+    return np.asarray(multihost_utils.broadcast_one_to_all(content)).tobytes()

@@ -1,0 +1,154 @@
+"""What an experiment adds to its arithmetic: saves, batches, copies to the host.
+
+    python benchmarks/overhead.py --json=overhead.json
+
+Saving: training of so many steps with one save at its beginning, which a thread writes
+meanwhile, against the same without. The default interval between saves is 60 s; `share`
+is what they add to the training of as long. Scoring: a pass over images in batches, as
+an experiment makes it, against the bare calls of the compiled program. Both are done in
+turn in one process, which side first changing from round to round.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from throughput import MODELS, positive
+
+from aljax import environment
+
+
+def seconds(work: Callable[[], None]) -> float:
+    """How long a call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def compare(with_it: Callable, without: Callable, rounds: int) -> dict[str, list]:
+    """Times two calls in turn, after one of each that is not counted."""
+    times: dict[str, list[float]] = {"with": [], "without": []}
+    sides = [("with", with_it), ("without", without)]
+    for number in range(rounds + 1):
+        for name, work in sides if number % 2 else reversed(sides):
+            took = seconds(work)
+            times[name] += [took] if number else []
+        print(f"round {number}/{rounds}", file=sys.stderr)
+    return times
+
+
+def saving(measured, rounds: int) -> dict:
+    """Seconds that a save costs the training beside it, and its share at 60 s."""
+    import jax
+    import numpy as np
+
+    from aljax.checkpoint import Checkpoints, Progress
+    from aljax.config import Config
+
+    numbers, waits = iter(range(10**9)), []
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints = Checkpoints(Path(folder))
+
+        def train():
+            measured.round(next(numbers))
+
+        def save_and_train():
+            content = measured.state, np.arange(10_000), Progress(1)
+            waits.append(seconds(lambda: checkpoints.save(*content)))
+            train()
+
+        times = compare(save_and_train, train, rounds)
+        checkpoints.close()
+    costs = [a - b for a, b in zip(times["with"], times["without"], strict=True)]
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(measured.state))
+    return {
+        "phase": "train",
+        "seconds": {name: statistics.median(t) for name, t in times.items()},
+        "seconds_rounds": times,
+        "cost_seconds": statistics.median(costs),
+        "cost_rounds": costs,
+        "returns_after_seconds": statistics.median(waits),
+        "state_bytes": size,
+        "share": statistics.median(costs) / Config().checkpoint_seconds,
+        "share_rounds": [cost / Config().checkpoint_seconds for cost in costs],
+    }
+
+
+def scoring(measured, rounds: int) -> dict:
+    """The share of a pass over images that is not the program's arithmetic."""
+    import jax
+    import numpy as np
+
+    from aljax import parallel
+
+    flags, state = measured.flags, measured.state
+    batch = np.arange(flags.score_batch_size, dtype=np.int32)
+    batch = parallel.replicate(batch, measured.devices)
+
+    def bare():
+        calls = -(-flags.images // flags.score_batch_size)
+        for _ in range(calls):
+            outputs = measured.program(
+                state.variables, state.loss_params, measured.data[0], batch
+            )
+        jax.block_until_ready(outputs)
+
+    times = compare(lambda: measured.round(0), bare, rounds)
+    both = zip(times["with"], times["without"], strict=True)
+    shares = [a / b - 1 for a, b in both]
+    return {
+        "phase": "score",
+        "seconds": {name: statistics.median(t) for name, t in times.items()},
+        "seconds_rounds": times,
+        "share": statistics.median(shares),
+        "share_rounds": shares,
+    }
+
+
+def parse() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", choices=MODELS, default="resnet18")
+    parser.add_argument("--optimizer", default="sgd")
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default="float32"
+    )
+    counts = {
+        **{"width": 64, "batch_size": 128, "score_batch_size": 512, "devices": 1},
+        **{"train_images": 1280, "score_images": 5120, "rounds": 5},
+    }
+    for name, default in counts.items():
+        parser.add_argument(f"--{name}", type=positive, default=default)
+    parser.add_argument("--compile_cache_dir", default="~/.cache/aljax/programs")
+    parser.add_argument("--json", type=Path, default=Path("overhead.json"))
+    return parser.parse_args()
+
+
+def main() -> None:
+    from aljax_side import Measured
+
+    from aljax import parallel
+    from aljax.results import environment as about
+
+    flags = parse()
+    parallel.use_compile_cache(flags.compile_cache_dir)
+    rows = []
+    for phase, measure in (("train", saving), ("score", scoring)):
+        flags.phase, flags.images = phase, getattr(flags, f"{phase}_images")
+        rows.append(measure(Measured(flags), flags.rounds))
+        low, high = min(rows[-1]["share_rounds"]), max(rows[-1]["share_rounds"])
+        what = {"train": "saving adds to training", "score": "a pass adds to scoring"}
+        print(f"{what[phase]}: {rows[-1]['share']:+.2%} [{low:+.2%}, {high:+.2%}]")
+    settings = vars(flags) | {"json": flags.json.name}
+    report = about() | {"settings": settings, "rows": rows}
+    flags.json.write_text(json.dumps(report, indent=2, default=str) + "\n")
+
+
+if __name__ == "__main__":
+    environment.prepare()
+    main()

@@ -1,0 +1,304 @@
+"""Several processes form one run, which is that of one process with all devices."""
+
+import contextlib
+import dataclasses
+import importlib.util
+import json
+import multiprocessing
+import os
+import signal
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+
+from aljax import experiment as experiment_module
+from aljax import parallel, processes
+from aljax.checkpoint import PREEMPTED, Preemption
+from aljax.console import Console
+from aljax.experiment import run_trial
+from aljax.grid import expand
+from aljax.models import MODELS
+from aljax.models.resnet import BasicBlock, ResNet
+from aljax.parallel import choose_devices
+from aljax.results import RunFolder
+from aljax.session import Session
+from aljax.strategies import STRATEGIES
+from aljax.timing import CompileClock
+from tests import together
+from tests.test_interruption import command
+from tests.test_parallel import CONFIG
+
+PATIENCE_SECONDS = 30  # for the others to go once a process has died
+
+
+def _join_and(f, port, count, index, *args):
+    if count == 1:
+        return f(*args)
+    processes.join(f"localhost:{port}", count, index)
+    try:
+        return f(*args)
+    finally:
+        jax.distributed.shutdown()  # together, for pools end one after the other
+
+
+def together_do(f, count, devices, *args):
+    """What `f(*args)` returns in each of `count` processes that have joined."""
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    flags += [f"--xla_force_host_platform_device_count={devices}"]
+    flags += ["--xla_backend_optimization_level=0"]
+    (port,) = together.free_ports(1)
+    context = multiprocessing.get_context("spawn")
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
+        patch.setenv("XLA_FLAGS", " ".join(flags))
+        patch.setenv("JAX_PLATFORMS", "cpu")
+        pools = [ProcessPoolExecutor(1, mp_context=context) for _ in range(count)]
+        calls = [
+            stack.enter_context(pool).submit(_join_and, f, port, count, i, *args)
+            for i, pool in enumerate(pools)
+        ]
+        return [call.result(timeout=300) for call in calls]
+
+
+def experiment(dataset, workdir):
+    """Runs a tiny experiment on all devices; returns its last state."""
+    MODELS["tiny"] = partial(ResNet, BasicBlock, (1,))
+    STRATEGIES["recorded"] = STRATEGIES["learning_loss"]
+    ((run,),) = expand(CONFIG)
+    devices = choose_devices()
+    assert devices.size == 4
+    console, preemption = Console(quiet=True), Preemption()
+    session = Session(dataset, devices, CompileClock(), console, preemption)
+    return jax.device_get(run_trial(session, run, workdir))
+
+
+@pytest.fixture(scope="module")
+def found(tiny_dataset, tmp_path_factory):
+    """By number of processes: what each ended with, and the rows that were written."""
+    result = {}
+    for count in (1, 2):
+        workdir = tmp_path_factory.mktemp(f"processes{count}")
+        states = together_do(experiment, count, 4 // count, tiny_dataset, workdir)
+        ((run,),) = expand(CONFIG)
+        result[count] = states, RunFolder(workdir / run.folder).rows()
+    return result
+
+
+@pytest.fixture(autouse=True, scope="module")
+def recorded():
+    """The strategy of CONFIG."""
+    STRATEGIES["recorded"] = STRATEGIES["learning_loss"]
+    yield
+    del STRATEGIES["recorded"]
+
+
+@pytest.mark.slow
+def test_two_processes_do_as_one_with_all_devices(found):
+    """The images are those that tests/test_parallel.py finds to have no ties."""
+    _, one = found[1]
+    _, two = found[2]
+    assert len(one) == CONFIG.cycles
+    assert [row["queried"] for row in two] == [row["queried"] for row in one]
+    for a, b in zip(one, two, strict=True):
+        assert a["test_loss"] == pytest.approx(b["test_loss"], rel=1e-5)
+        assert a["confusion"] == b["confusion"]
+
+
+@pytest.mark.slow
+def test_every_process_ends_with_the_same_state(found):
+    (first, second), _ = found[2]
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+@pytest.mark.slow
+def test_only_the_first_cycle_of_two_processes_compiles(found):
+    _, rows = found[2]
+    assert [row["compile_seconds"] > 0 for row in rows] == [True, False, False]
+
+
+def agreement():
+    """What this process makes of what all of them have and of what the first reads."""
+    mine = processes.highest(jax.process_index(), -jax.process_index(), 0.5)
+    large = processes.by_first(lambda: (jax.process_index(), b"x" * 10_000_000))
+
+    def fail():
+        raise ValueError(f"read by {jax.process_index()}")
+
+    try:
+        processes.by_first(fail)
+    except ValueError as error:
+        said = str(error), processes.heard(error)
+    fetched = parallel.fetch(shared_out(np.arange(8.0)))
+    return mine, large, said, fetched
+
+
+def shared_out(x):
+    devices = parallel.choose_devices()
+    program = parallel.spmd(lambda x: x * 2, devices, (parallel.SPLIT,), parallel.SPLIT)
+    return program(x)
+
+
+@pytest.mark.slow
+def test_all_decide_alike():
+    answers = together_do(agreement, 2, 2)
+    for index, (mine, large, said, fetched) in enumerate(answers):
+        assert mine == [1, 0, 0.5]
+        assert large == (0, b"x" * 10_000_000)
+        assert said == ("read by 0", index == 1)
+        np.testing.assert_array_equal(fetched, 2 * np.arange(8.0))
+
+
+def refusals():
+    said = []
+    for flags in ((3,), (8,), (None, "pmap")):
+        try:
+            choose_devices(*flags)
+        except ValueError as error:
+            said.append(str(error))
+    return [choose_devices(2).size, choose_devices().size], said
+
+
+@pytest.mark.slow
+def test_each_process_gives_as_many_devices():
+    for sizes, said in together_do(refusals, 2, 2):
+        assert sizes == [2, 4]
+        assert "--devices=3" in said[0] and "choose 2, 4" in said[0]
+        assert "--devices=8" in said[1] and "choose 2, 4" in said[1]
+        assert "--parallel=pmap" in said[2] and "shard_map" in said[2]
+
+
+def other_images(dataset):
+    """Reads images that are not those of the first process."""
+    mine = dataset.train_images + np.uint8(jax.process_index())
+    other = dataclasses.replace(dataset, train_images=mine)
+    experiment_module.load = lambda *what: other
+    try:
+        experiment_module._read(CONFIG.data, None)
+    except ValueError as error:
+        return str(error)
+
+
+@pytest.mark.slow
+def test_other_images_are_refused(tiny_dataset):
+    same, other = together_do(other_images, 2, 1, tiny_dataset)
+    assert same is None
+    assert "process 1 of 2 finds other images" in other
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_the_others_go_when_one_dies(victim, programs, tmp_path):
+    started = together.start(command(programs, tmp_path / "run"), 2)
+    wait_for_saves(tmp_path / "run", started)
+    started[victim].kill()
+    begun = time.monotonic()
+    status, said = together.finish(started, PATIENCE_SECONDS)[1 - victim]
+    assert time.monotonic() - begun < PATIENCE_SECONDS
+    assert status not in (0, PREEMPTED), said
+    assert "has lost the others" in said, said
+    # One process takes the run up where two of them left it.
+    (status, said), *_ = together.finish(
+        together.start(command(programs, tmp_path / "run"), 1, devices=2)
+    )
+    assert status == 0, said
+    ((rows),) = [
+        path.read_text().splitlines() for path in tmp_path.rglob("cycles.jsonl")
+    ]
+    assert [json.loads(row)["cycle"] for row in rows] == [1, 2, 3]
+
+
+def wait_for_saves(workdir, started):
+    deadline = time.monotonic() + 120
+    while not list(workdir.rglob("checkpoints/3")):
+        assert started[0].poll() is None, together.finish(started)
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_one_that_is_asked_to_stop_stops_all(programs, tmp_path):
+    started = together.start(command(programs, tmp_path / "run"), 2)
+    wait_for_saves(tmp_path / "run", started)
+    started[1].send_signal(signal.SIGTERM)
+    (status, said), (other, silent) = together.finish(started)
+    assert status == other == PREEMPTED, said + silent
+    assert "preempted" in said and "preempted" not in silent
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What JAX is asked to join; this process has no launcher."""
+    calls = []
+    monkeypatch.setattr(
+        jax.distributed, "initialize", lambda *a, **k: calls.append((a, k))
+    )
+    for name in os.environ:
+        if name.startswith(("SLURM_", "OMPI_", "KUBERNETES_", "JOB_", "CUDA_")):
+            monkeypatch.delenv(name)
+    return calls
+
+
+SRUN = {"SLURM_STEP_NODELIST": "node[1-2]", "SLURM_NTASKS": "2", "SLURM_PROCID": "1"}
+MPIRUN = {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "3"}
+
+
+@pytest.mark.parametrize(
+    "environment, given, joined",
+    [
+        ({}, (None, None, None), None),
+        ({}, ("a:1", 2, 0), ("a:1", 2, 0)),
+        (SRUN, (None, None, None), (None, 2, 1)),
+        (SRUN | {"SLURM_NTASKS": "1"}, (None, None, None), None),
+        # A batch script outside of srun.
+        ({"SLURM_NTASKS": "2"}, (None, None, None), None),
+        (MPIRUN, (None, None, None), (None, 4, 3)),
+        (MPIRUN, ("a:1", None, None), ("a:1", 4, 3)),
+        # Any pod; only those of an indexed job are asked about.
+        ({"KUBERNETES_SERVICE_HOST": "1.2.3.4"}, (None, None, None), None),
+    ],
+)
+def test_who_joins(environment, given, joined, asked, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    processes.join(*given)
+    assert [call[0][:3] for call in asked] == ([joined] if joined else [])
+
+
+def test_a_pod_of_an_indexed_job_joins(asked, monkeypatch):
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "1.2.3.4")
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    processes.join(None, None, None)
+    assert [call[0][:3] for call in asked] == [(None, None, None)]
+
+
+@pytest.mark.parametrize(
+    "tasks, visible, devices",
+    [("1(x2)", "0,1,2,3", [0, 1, 2, 3]), ("2", "0,1", None), ("1", "", None)],
+)
+def test_a_lone_process_of_a_machine_takes_all_of_its_gpus(
+    tasks, visible, devices, asked, monkeypatch
+):
+    for name, value in SRUN.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", tasks)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    processes.join(None, None, None)
+    assert asked[0][0][3] == devices
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        ((None, 2, None), "--processes=2 --process=None: give all three"),
+        (("host", 2, 0), "--coordinator=host: write HOST:PORT"),
+        (("host:1", 2, 2), "--process=2: choose 0 to 1"),
+    ],
+)
+def test_flags_that_do_not_fit(given, words, asked):
+    with pytest.raises(ValueError, match=words):
+        processes.join(*given)
+    assert not asked
