@@ -9,7 +9,7 @@ from absl import flags
 from aljax import cluster, processes, side_by_side, status
 from aljax.arguments import parse, usage
 from aljax.checkpoint import PREEMPTED, Preempted, Preemption, disk_failed, quiet
-from aljax.config import Config
+from aljax.config import Config, flatten
 from aljax.console import complain
 from aljax.experiment import check_batches, check_pools, prepare_data, run_experiment
 from aljax.grid import Run, expand, only, shard, validate_grid
@@ -110,6 +110,11 @@ def _run(values: flags.FlagValues, config: Config, preemption: Preemption) -> in
     if values.runs_per_node != 1:
         return _side_by_side(values, config, groups, workdir, preemption)
     processes.join(values.coordinator, values.processes, values.process)
+    processes.check_same(
+        (str(workdir), values.shard, values.only, flatten(config)),
+        "was given another experiment or other runs than the first one; give all of "
+        "them the same flags, or --processes=1 where each is on its own.",
+    )
     use_compile_cache(values.compile_cache_dir)
     devices = choose_devices(values.devices, values.parallel)
     check_batches(config, devices.size)

@@ -17,7 +17,7 @@ from aljax.learner import TrainState
 from aljax.lock import locked
 from aljax.parallel import Devices, check_share
 from aljax.pool import Pool
-from aljax.processes import by_first, first, whoami
+from aljax.processes import by_first, check_same, first
 from aljax.results import (
     RunFolder,
     check_run,
@@ -158,11 +158,11 @@ def _read(data: Data, data_dir: str | None) -> Dataset:
     loaded: list[Dataset] = []
     by_first(lambda: loaded.append(load(*what)))
     dataset = loaded[0] if loaded else load(*what)
-    if by_first(lambda: dataset.fingerprint) != dataset.fingerprint:
-        raise ValueError(
-            f"--config.data.name={data.name}: {whoami()} finds other images than the "
-            "first one; give all of them the same."
-        )
+    check_same(
+        dataset.fingerprint,
+        f"finds other images under --config.data.name={data.name} than the first one; "
+        "give all of them the same.",
+    )
     return dataset
 
 

@@ -39,7 +39,10 @@ def define_flags(values: flags.FlagValues) -> None:
         flag_values=values,
     )
     flags.DEFINE_integer(
-        "processes", None, "How many processes form the run.", flag_values=values
+        "processes",
+        None,
+        "How many processes form the run; 1: this one alone, whoever started it.",
+        flag_values=values,
     )
     flags.DEFINE_integer(
         "process", None, "Which of them this is, from 0.", flag_values=values
@@ -77,16 +80,20 @@ def _check(coordinator: str | None, count: int | None, index: int | None) -> Non
 
 
 def _local_devices() -> list[int] | None:
-    """All GPUs that a lone process of a machine may use; None lets JAX choose.
+    """Which of the GPUs it is shown a process of `srun` or `mpirun` takes; None: all.
 
-    JAX gives each process that `srun` or `mpirun` starts a single GPU of its machine.
+    A lone process of a machine takes all of them, others one each.
     """
-    alone = re.fullmatch(
-        r"1(\(x\d+\))?", os.environ.get("SLURM_STEP_TASKS_PER_NODE", "")
-    )
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    tasks = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "")
+    alone = re.fullmatch(r"1(\(x\d+\))?", tasks)
     alone = alone or os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == "1"
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return list(range(len(visible.split(",")))) if alone and visible else None
+    if alone or len(visible) == 1:
+        return list(range(len(visible))) if visible[0] else None
+    number = os.environ.get("SLURM_LOCALID") or os.environ.get(
+        "OMPI_COMM_WORLD_LOCAL_RANK"
+    )
+    return [int(number)] if number else None
 
 
 def join(coordinator: str | None, count: int | None, index: int | None) -> None:
@@ -101,9 +108,11 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
         ValueError: the flags are wrong or incomplete.
     """
     launched = _from_launcher()
+    if (coordinator, count, index) == (None, 1, None):
+        return
     if launched and count is None and index is None:
         count, index = launched
-    elif (coordinator, count, index) != (None, None, None):
+    elif (coordinator, count, index) != (None,) * 3:
         _check(coordinator, count, index)
     elif not _in_kubernetes():
         return
@@ -111,7 +120,7 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
-            *(coordinator, count, index, _local_devices()),
+            *(coordinator, count, index, _local_devices() if launched else None),
             cluster_detection_method=None if coordinator is None else "deactivate",
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
             shutdown_timeout_seconds=HEARTBEAT_SECONDS,
@@ -157,6 +166,16 @@ def by_first(f: Callable, *args) -> Any:
         error.heard = not first()
         raise error
     return result
+
+
+def check_same(what: Any, sentence: str) -> None:
+    """Checks that this process has what the first one has.
+
+    Raises:
+        ValueError: `sentence`, of this process.
+    """
+    if by_first(lambda: what) != what:
+        raise ValueError(f"{whoami()} {sentence}")
 
 
 def heard(error: Exception) -> bool:

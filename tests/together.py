@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -26,10 +27,16 @@ def start(
     count: int = 1,
     devices: int = 1,
     cores: set[int] | None = None,
-):
+    extra: Sequence[str] = (),
+) -> list[subprocess.Popen]:
     """Starts launch.py as `count` processes, each with so many virtual devices.
 
-    `cores` are those that each may use; None: all of this process.
+    Args:
+        arguments: of all of them.
+        count: of processes.
+        devices: of each.
+        cores: that each may use; None: all of this process.
+        extra: arguments in which {i} is the number of the process.
     """
     cores = cores or os.sched_getaffinity(0)
     flags = os.environ.get("XLA_FLAGS", "")
@@ -38,6 +45,7 @@ def start(
     started = []
     for i in range(count):
         command = [sys.executable, str(LAUNCH), *arguments]
+        command += [argument.format(i=i) for argument in extra]
         if count > 1:
             command += [f"--coordinator=localhost:{port}"]
             command += [f"--processes={count}", f"--process={i}"]
