@@ -210,6 +210,8 @@ def test_the_others_go_when_one_dies(victim, programs, tmp_path):
     assert status not in (0, PREEMPTED), said
     # The second is what JAX says, if it notices first.
     assert "has lost the others" in said or "another task died" in said, said
+    if victim == 1:
+        return
     # One process takes the run up where two of them left it.
     (status, said), *_ = together.finish(
         together.start(command(programs, tmp_path / "run"), 1, devices=2)
