@@ -134,7 +134,7 @@ def test_time_limit_requeues_and_cancelling_does_not(cluster, programs, tmp_path
 @pytest.mark.parametrize("cluster", [2], indirect=True)
 def test_a_node_fails_under_a_run_of_two(cluster, programs, tmp_path):
     calm, rough = tmp_path / "calm", tmp_path / "rough"
-    flags = "--only=resnet18/sgd/entropy/trial_1", "--config.epochs=4"
+    flags = "--only=resnet18/sgd/entropy/trial_1", "--config.epochs=8"
     alone = together.start([*arguments(programs, calm), *flags], 2)
     for status, said in together.finish(alone):
         assert status == 0, said
