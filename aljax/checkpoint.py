@@ -19,10 +19,8 @@ from aljax.training import TrainState
 
 PREEMPTED = 75  # exit status of a process that saved its state and stopped
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
-
-
 # What a full disk, or one that has gone, makes system calls say.
-_LOST = ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "ENOENT", "EROFS", "ESTALE")
+_LOST = ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "ESTALE")
 
 
 class NotSaved(OSError):
@@ -31,8 +29,7 @@ class NotSaved(OSError):
 
 def disk_failed(error: OSError) -> bool:
     """Whether the disk is to blame: it is full, or it has gone."""
-    names = errno.errorcode.get(error.errno or 0)
-    return isinstance(error, NotSaved) or names in _LOST
+    return isinstance(error, NotSaved) or errno.errorcode.get(error.errno) in _LOST
 
 
 class Preempted(Exception):
@@ -133,8 +130,6 @@ class Checkpoints:
     def _writing(self) -> Iterator[None]:
         """Turns whatever went wrong, also in the thread that writes, into NotSaved."""
         try:
-            if not self._folder.is_dir():
-                raise FileNotFoundError("the folder has gone")
             yield
         # What a full disk raises is up to three libraries below.
         except Exception as error:  # noqa: BLE001

@@ -50,8 +50,11 @@ class Trial:
         return key_for(self.config.seed, self.run.trial, cycle, purpose)
 
     def save(self) -> None:
-        content = self.state, self.pool.labelled, self.progress
-        by_first(self.checkpoints.save, *content)
+        by_first(self._save)
+
+    def _save(self) -> None:
+        self.folder.check()
+        self.checkpoints.save(self.state, self.pool.labelled, self.progress)
 
     def put(self, state: TrainState) -> None:
         """Lays a state on the devices, where the training program wants it."""

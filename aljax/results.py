@@ -6,6 +6,7 @@ WORKDIR/<model>/<optimizer>/<strategy>/trial_<t>/       one run:
     config.json  cycles.jsonl  checkpoints/  lock.json  failed.json
 """
 
+import errno
 import json
 import os
 import platform
@@ -145,11 +146,21 @@ def _contains(large: dict[str, list], small: dict[str, list]) -> bool:
     )
 
 
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """What tells a folder from another one of the same name; None if there is none."""
+    try:
+        found = folder.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class RunFolder:
     """One run on disk."""
 
     def __init__(self, path: Path):
         self.path = path
+        self._identity: tuple[int, int] | None = None
         self._rows = path / "cycles.jsonl"
         self._failed = path / "failed.json"
 
@@ -164,6 +175,7 @@ class RunFolder:
             devices: what it runs on; None: all devices.
         """
         self.path.mkdir(parents=True, exist_ok=True)
+        self._identity = _identity(self.path)
         self._failed.unlink(missing_ok=True)
         if not (self.path / "config.json").exists():
             content = {
@@ -177,6 +189,17 @@ class RunFolder:
         if self._rows.exists():
             whole = self._rows.read_bytes().rfind(b"\n") + 1
             os.truncate(self._rows, whole)
+
+    def check(self) -> None:
+        """Checks that this still is the folder that `create` found or made.
+
+        Raises:
+            OSError: ESTALE, its disk has gone; a thread that saves may have made
+                another one in its place.
+        """
+        if self._identity and _identity(self.path) != self._identity:
+            text = "this is no longer the folder of the run"
+            raise OSError(errno.ESTALE, text, str(self.path))
 
     @property
     def checkpoints(self) -> Path:
@@ -203,6 +226,7 @@ class RunFolder:
         """Adds a finished cycle, once, whole."""
         assert row.keys() == set(ROW_FIELDS), row.keys() ^ set(ROW_FIELDS)
         row = {name: row[name] for name in ROW_FIELDS}
+        self.check()
         with self._rows.open("a") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
             file.flush()

@@ -15,19 +15,19 @@ import pytest
 from tests import together
 from tests.test_experiment import results
 
-INTERRUPTIONS = int(os.environ.get("ALJAX_INTERRUPTIONS", "3"))
+INTERRUPTIONS = os.environ.get("ALJAX_INTERRUPTIONS")
 PREEMPTED = 75
 # Processes that lose another one do not wait for long.
 PATIENCE_SECONDS = 90
 
 
-def command(programs, workdir):
+def command(programs, workdir, *flags):
     return [
         *(f"--workdir={workdir}", f"--compile_cache_dir={programs}"),
         *("--config.width=4", "--config.epochs=6", "--config.cycles=3"),
         *("--config.initial=64", "--config.budget=64", "--config.pool_subset=512"),
         *("--config.batch_size=16", "--config.checkpoint_seconds=0.1"),
-        "--config.sweep={'strategy': ('learning_loss',)}",
+        *("--config.sweep={'strategy': ('learning_loss',)}", *flags),
     ]
 
 
@@ -63,18 +63,22 @@ def interrupt(started, number, seconds, victims):
     fine = {0} if not came else {PREEMPTED, -number, 0}
     lost = came and any(status == -number for status, _ in ended)
     assert all(status in fine or lost for status, _ in ended), ended
+    for _, silent in ended[1:]:
+        assert "preempted" not in silent
     return came, [status for status, _ in ended]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [1, 2])
-def test_interrupted_at_random_moments(count, programs, tmp_path):
+@pytest.mark.parametrize("count, epochs, few", [(1, 6, 3), (2, 2, 2)])
+def test_interrupted_at_random_moments(count, epochs, few, programs, tmp_path):
     calm, rough = tmp_path / "calm", tmp_path / "rough0"
-    undisturbed(command(programs, calm), count)
-    seconds = undisturbed(command(programs, tmp_path / "again"), count)
+    flags = (f"--config.epochs={epochs}",)
+    undisturbed(command(programs, calm, *flags), count)
+    again = command(programs, tmp_path / "again", *flags)
+    seconds = undisturbed(again, count)
     chance, interruptions = random.Random(count), 0
-    while interruptions < INTERRUPTIONS:
-        started = together.start(command(programs, rough), count)
+    while interruptions < int(INTERRUPTIONS or few):
+        started = together.start(command(programs, rough, *flags), count)
         number = (signal.SIGKILL, signal.SIGTERM)[interruptions % 2]
         victims = chance.sample(range(count), chance.randint(1, count))
         moment = chance.uniform(0.4, 1) * seconds
@@ -82,7 +86,7 @@ def test_interrupted_at_random_moments(count, programs, tmp_path):
         interruptions += came
         if statuses == [0] * count:
             rough = tmp_path / f"rough{interruptions}"
-    undisturbed(command(programs, rough), count)
+    undisturbed(command(programs, rough, *flags), count)
     expected = rows(calm)
     assert len(expected) == 3
     for workdir in (tmp_path / "again", *tmp_path.glob("rough*")):

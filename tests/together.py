@@ -5,10 +5,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 LAUNCH = Path(__file__).parent.parent / "launch.py"
+HASTE = "--xla_backend_optimization_level=0"  # what takes long is compiling
 
 
 def free_ports(count: int) -> list[int]:
@@ -26,7 +26,6 @@ def start(
     arguments: list[str],
     count: int = 1,
     devices: int = 1,
-    cores: set[int] | None = None,
     extra: Sequence[str] = (),
 ) -> list[subprocess.Popen]:
     """Starts launch.py as `count` processes, each with so many virtual devices.
@@ -35,12 +34,11 @@ def start(
         arguments: of all of them.
         count: of processes.
         devices: of each.
-        cores: that each may use; None: all of this process.
         extra: arguments in which {i} is the number of the process.
     """
-    cores = cores or os.sched_getaffinity(0)
-    flags = os.environ.get("XLA_FLAGS", "")
+    flags = os.environ.get("XLA_FLAGS", "") + f" {HASTE}"
     flags += f" --xla_force_host_platform_device_count={devices}"
+    environment = os.environ | {"XLA_FLAGS": flags.strip(), "JAX_PLATFORMS": "cpu"}
     (port,) = free_ports(1)
     started = []
     for i in range(count):
@@ -49,17 +47,14 @@ def start(
         if count > 1:
             command += [f"--coordinator=localhost:{port}"]
             command += [f"--processes={count}", f"--process={i}"]
-        started.append(
-            subprocess.Popen(
-                command,
-                env=os.environ | {"XLA_FLAGS": flags.strip(), "JAX_PLATFORMS": "cpu"},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                preexec_fn=partial(os.sched_setaffinity, 0, cores),
-            )
-        )
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        started.append(subprocess.Popen(command, env=environment, text=True, **pipes))
     return started
+
+
+def saves(workdir: Path) -> list[Path]:
+    """The finished saves of all runs in a workdir, which others may be deleting."""
+    return list(workdir.glob("*/*/*/trial_*/checkpoints/*/meta"))
 
 
 def finish(started, seconds: float = 300) -> list[tuple[int, str]]:
