@@ -1,21 +1,22 @@
-"""Runs that go side by side end as those that go one after the other."""
+"""Runs go side by side, each on its share of the machine."""
 
 import json
 import os
-import signal
-import time
+import threading
+from ast import literal_eval
 from pathlib import Path
 
 import pytest
 
 from aljax import side_by_side
+from aljax.checkpoint import Preempted, Preemption
+from aljax.config import Config
+from aljax.grid import expand
 from aljax.side_by_side import shares
 from tests import together
-from tests.test_experiment import results
 
 CORES = os.sched_getaffinity(0)
-ONE = {min(CORES)}
-SWEEP = "--config.sweep={'strategy': ('random', 'entropy', 'margin')}"
+TWO_CORES = pytest.mark.skipif(len(CORES) != 2, reason="made for two CPU cores")
 
 
 @pytest.fixture
@@ -86,62 +87,74 @@ def test_flags_that_do_not_fit(flags, words, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def arguments(programs, workdir):
-    return [
-        *(f"--workdir={workdir}", f"--compile_cache_dir={programs}"),
-        *("--config.width=4", "--config.epochs=8", "--config.cycles=2", SWEEP),
-        *("--config.initial=64", "--config.budget=64", "--config.pool_subset=512"),
-        *("--config.batch_size=16", "--config.checkpoint_seconds=0.5"),
-    ]
+# Notes its cores, and stops or ends as launch.py does.
+STUB = """
+import os, pathlib, signal, sys, time
+name = sys.argv[-1].replace("/", "_")
+def stop(*_):
+    pathlib.Path(name + ".stopped").touch()
+    sys.exit(75)
+signal.signal(signal.SIGTERM, stop)
+cores = sorted(os.sched_getaffinity(0))
+pathlib.Path(name + ".cores").write_text(repr((cores, sys.argv[1:])))
+time.sleep({seconds})
+sys.exit(7 if "trial_2" in name else 0)
+"""
 
 
-def rows(workdir):
-    return {
-        str(path.relative_to(workdir)): results(
-            [json.loads(line) for line in path.read_text().splitlines()]
-        )
-        for path in workdir.rglob("cycles.jsonl")
-    }
+@pytest.fixture
+def carry_out(tmp_path, monkeypatch):
+    """Carries out three runs whose processes take some seconds."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(count, seconds, asked):
+        script = tmp_path / "launch.py"
+        script.write_text(STUB.format(seconds=seconds))
+        argv = [str(script), "--workdir=w", f"--runs_per_node={count}", "--dry_run"]
+        groups = expand(Config(trials=3))
+        return side_by_side.carry_out(groups, shares(count), argv, asked)
+
+    return call
+
+
+def test_what_fails_is_told_and_the_others_go_on(carry_out, tmp_path):
+    (failure,) = carry_out(1, 0, Preemption())
+    assert failure.endswith("trial_2: its process ended with 7.")
+    assert len(list(tmp_path.glob("*.cores"))) == 3
+
+
+@TWO_CORES
+def test_each_has_its_own_cores_and_command(carry_out, tmp_path):
+    assert len(carry_out(2, 0.5, Preemption())) == 1
+    seen = [literal_eval(path.read_text()) for path in tmp_path.glob("*.cores")]
+    assert {core for cores, _ in seen for core in cores} == CORES
+    for cores, flags in seen:
+        assert len(cores) == 1
+        assert flags[:3] == ["--workdir=w", "--launcher=local", "--runs_per_node=1"]
+    assert os.sched_getaffinity(0) == CORES
+
+
+@TWO_CORES
+def test_asked_to_stop_it_stops_all_and_starts_no_more(carry_out, tmp_path):
+    asked = Preemption()
+    timer = threading.Timer(2, setattr, (asked, "requested", True))
+    timer.start()
+    with pytest.raises(Preempted):
+        carry_out(2, 60, asked)
+    assert len(list(tmp_path.glob("*.cores"))) == 2
+    assert len(list(tmp_path.glob("*.stopped"))) == 2
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(len(CORES) != 2, reason="made for two CPU cores")
-def test_side_by_side_as_one_after_the_other(programs, tmp_path):
-    apart, beside = tmp_path / "apart", tmp_path / "beside"
-    # The number of cores changes rounding, and each will have one.
-    alone = together.start(arguments(programs, apart), cores=ONE)
-    assert together.finish(alone)[0][0] == 0
-    flags = [*arguments(programs, beside), "--runs_per_node=2"]
-    # Asked to stop, it stops both, and the same command goes on with both.
-    (process,) = together.start(flags)
-    deadline = time.monotonic() + 120
-    while len({path.parents[1] for path in beside.rglob("checkpoints/*/meta")}) < 2:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    ((status, said),) = together.finish([process])
-    assert status == 75, said
-    status, said = run(*flags)
-    assert status == 0, said
-    assert len(rows(beside)) == 3
-    assert rows(beside) == rows(apart)
-    listed = json.loads((beside / "results.json").read_text())["strategies"]
-    assert listed.keys() == {"random", "entropy", "margin"}
-
-
-def test_what_fails_is_told(tmp_path, monkeypatch):
-    """The other runs are carried out all the same."""
-    from aljax.checkpoint import Preemption
-    from aljax.config import Config
-    from aljax.grid import expand
-
-    script = tmp_path / "launch.py"
-    script.write_text(
-        "import sys\nopen(sys.argv[-1].replace('/', ''), 'w')\n"
-        "sys.exit(7 if 'trial_2' in sys.argv[-1] else 0)"
+@TWO_CORES
+def test_a_small_grid(programs, tmp_path):
+    status, said = run(
+        *(f"--workdir={tmp_path}", f"--compile_cache_dir={programs}"),
+        *("--config.width=4", "--config.epochs=1", "--config.cycles=1"),
+        *("--config.initial=16", "--config.batch_size=16", "--runs_per_node=2"),
+        "--config.sweep={'strategy': ('random', 'entropy')}",
     )
-    monkeypatch.chdir(tmp_path)
-    groups = expand(Config(trials=3))
-    failures = side_by_side.carry_out(groups, shares(1), [str(script)], Preemption())
-    assert failures == [f"{groups[1][0].folder}: its process ended with 7."]
-    assert len(list(tmp_path.glob("--only=*"))) == 3
+    assert status == 0, said
+    assert len(list(tmp_path.rglob("cycles.jsonl"))) == 2
+    listed = json.loads((tmp_path / "results.json").read_text())["strategies"]
+    assert listed.keys() == {"random", "entropy"}

@@ -30,6 +30,7 @@ def cluster(request, monkeypatch):
     with tempfile.TemporaryDirectory(prefix="slurm") as folder:
         with slurm.running(Path(folder), nodes) as config:
             monkeypatch.setenv("SLURM_CONF", str(config))
+            monkeypatch.setenv("XLA_FLAGS", together.HASTE)
             yield Path(folder)
 
 
@@ -116,7 +117,7 @@ def test_time_limit_requeues_and_cancelling_does_not(cluster, programs, tmp_path
     flags.append("--only=resnet18/sgd/random/trial_1")
     job = launch(programs, workdir, *flags).split()[1].rstrip(":")
     log = workdir / "slurm" / f"{job}_1.log"
-    wait_for(lambda: list(workdir.rglob("checkpoints/*/meta")), workdir)
+    wait_for(lambda: together.saves(workdir), workdir)
     # From now on the end is nearer than the signal is to come before it.
     slurm_says("scontrol", "update", f"JobId={job}_1", "TimeLimit=2")
     wait_for(lambda: states(job).get("1") == "PENDING", workdir)
@@ -140,7 +141,7 @@ def test_a_node_fails_under_a_run_of_two(cluster, programs, tmp_path):
         assert status == 0, said
     said = launch(programs, rough, "--launcher=slurm", "--slurm_nodes=2", *flags)
     job = said.split()[1].rstrip(":")
-    wait_for(lambda: len(list(rough.rglob("checkpoints/*/meta"))) > 1, rough)
+    wait_for(lambda: len(together.saves(rough)) > 1, rough)
     about = json.loads(next(rough.rglob("trial_1/config.json")).read_text())
     assert about["processes"] == 2
     node = f"NodeName={slurm.SECOND}"
