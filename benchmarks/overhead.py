@@ -30,8 +30,12 @@ def seconds(work: Callable[[], None]) -> float:
     return time.perf_counter() - start
 
 
-def compare(with_it: Callable, without: Callable, rounds: int) -> dict[str, list]:
-    """Times two calls in turn, after one of each that is not counted."""
+def compare(with_it: Callable, without: Callable, rounds: int) -> dict:
+    """Times two calls in turn, after one of each that is not counted.
+
+    Returns:
+        Seconds of both by round and their medians, and the median difference.
+    """
     times: dict[str, list[float]] = {"with": [], "without": []}
     sides = [("with", with_it), ("without", without)]
     for number in range(rounds + 1):
@@ -39,7 +43,13 @@ def compare(with_it: Callable, without: Callable, rounds: int) -> dict[str, list
             took = seconds(work)
             times[name] += [took] if number else []
         print(f"round {number}/{rounds}", file=sys.stderr)
-    return times
+    costs = [a - b for a, b in zip(times["with"], times["without"], strict=True)]
+    return {
+        "seconds": {name: statistics.median(t) for name, t in times.items()},
+        "seconds_rounds": times,
+        "cost_seconds": statistics.median(costs),
+        "cost_rounds": costs,
+    }
 
 
 def saving(measured, rounds: int) -> dict:
@@ -62,20 +72,13 @@ def saving(measured, rounds: int) -> dict:
             waits.append(seconds(lambda: checkpoints.save(*content)))
             train()
 
-        times = compare(save_and_train, train, rounds)
+        row = compare(save_and_train, train, rounds)
         checkpoints.close()
-    costs = [a - b for a, b in zip(times["with"], times["without"], strict=True)]
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves(measured.state))
-    return {
-        "phase": "train",
-        "seconds": {name: statistics.median(t) for name, t in times.items()},
-        "seconds_rounds": times,
-        "cost_seconds": statistics.median(costs),
-        "cost_rounds": costs,
+    interval = Config().checkpoint_seconds
+    return row | {
         "returns_after_seconds": statistics.median(waits),
-        "state_bytes": size,
-        "share": statistics.median(costs) / Config().checkpoint_seconds,
-        "share_rounds": [cost / Config().checkpoint_seconds for cost in costs],
+        "state_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(measured.state)),
+        "share_rounds": [cost / interval for cost in row["cost_rounds"]],
     }
 
 
@@ -98,16 +101,9 @@ def scoring(measured, rounds: int) -> dict:
             )
         jax.block_until_ready(outputs)
 
-    times = compare(lambda: measured.round(0), bare, rounds)
-    both = zip(times["with"], times["without"], strict=True)
-    shares = [a / b - 1 for a, b in both]
-    return {
-        "phase": "score",
-        "seconds": {name: statistics.median(t) for name, t in times.items()},
-        "seconds_rounds": times,
-        "share": statistics.median(shares),
-        "share_rounds": shares,
-    }
+    row = compare(lambda: measured.round(0), bare, rounds)
+    both = zip(row["cost_rounds"], row["seconds_rounds"]["without"], strict=True)
+    return row | {"share_rounds": [cost / without for cost, without in both]}
 
 
 def parse() -> argparse.Namespace:
@@ -132,21 +128,23 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     from aljax_side import Measured
 
-    from aljax import parallel
-    from aljax.results import environment as about
+    from aljax import parallel, results
 
     flags = parse()
+    settings = vars(flags) | {"json": flags.json.name}
     parallel.use_compile_cache(flags.compile_cache_dir)
     rows = []
     for phase, measure in (("train", saving), ("score", scoring)):
-        flags.phase, flags.images = phase, getattr(flags, f"{phase}_images")
-        rows.append(measure(Measured(flags), flags.rounds))
-        low, high = min(rows[-1]["share_rounds"]), max(rows[-1]["share_rounds"])
+        case = {"phase": phase, "images": getattr(flags, f"{phase}_images")}
+        measured = Measured(argparse.Namespace(**vars(flags) | case))
+        row = {"phase": phase} | measure(measured, flags.rounds)
+        row["share"] = statistics.median(row["share_rounds"])
+        rows.append(row)
+        low, high = min(row["share_rounds"]), max(row["share_rounds"])
         what = {"train": "saving adds to training", "score": "a pass adds to scoring"}
-        print(f"{what[phase]}: {rows[-1]['share']:+.2%} [{low:+.2%}, {high:+.2%}]")
-    settings = vars(flags) | {"json": flags.json.name}
-    report = about() | {"settings": settings, "rows": rows}
-    flags.json.write_text(json.dumps(report, indent=2, default=str) + "\n")
+        print(f"{what[phase]}: {row['share']:+.2%} [{low:+.2%}, {high:+.2%}]")
+    report = results.environment() | {"settings": settings, "rows": rows}
+    flags.json.write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":
