@@ -10,7 +10,7 @@ from aljax import cluster, processes, side_by_side, status
 from aljax.arguments import parse, usage
 from aljax.checkpoint import PREEMPTED, Preempted, Preemption, disk_failed, quiet
 from aljax.config import Config, flatten
-from aljax.console import complain
+from aljax.console import answer, complain
 from aljax.experiment import check_batches, check_pools, prepare_data, run_experiment
 from aljax.grid import Run, expand, only, shard, validate_grid
 from aljax.parallel import choose_devices, use_compile_cache
@@ -24,7 +24,8 @@ def _show(groups: list[list[Run]], workdir: Path) -> int:
     runs = [run for group in groups for run in group]
     lines = [str(workdir / run.folder) for run in runs]
     lines.append(f"{len(runs)} runs; nothing was written.")
-    print("\n".join(lines * processes.first()))
+    if processes.first():
+        answer("\n".join(lines))
     return DONE
 
 
@@ -57,15 +58,15 @@ def _submit(
     waiting, left_out = cluster.unfinished(groups, workdir)
     count = f"{len(waiting)} of {len(groups)} tasks; {left_out}"
     if not waiting:
-        print(f"{count}; nothing was submitted.")
+        answer(f"{count}; nothing was submitted.")
         return DONE
     script = cluster.array_script(waiting, workdir, given, sys.argv)
     if values.dry_run:
-        print(f"{script}\n{count}; nothing was submitted or written.")
+        answer(f"{script}\n{count}; nothing was submitted or written.")
         return DONE
     prepare_data(groups, values.data_dir)
     job = cluster.submit(script, workdir)
-    print(f"job {job}: {count}.\nlogs: {workdir / cluster.FOLDER / job}_*.log")
+    answer(f"job {job}: {count}.\nlogs: {workdir / cluster.FOLDER / job}_*.log")
     return DONE
 
 
@@ -102,7 +103,7 @@ def _run(values: flags.FlagValues, config: Config, preemption: Preemption) -> in
         groups = only(groups, values.only)
     if values.status:
         check_experiment(workdir, config)
-        print("\n".join(status.lines(groups, workdir)))
+        answer("\n".join(status.lines(groups, workdir)))
         return DONE
     if values.launcher == "slurm":
         return _submit(values, config, groups, workdir)
@@ -138,7 +139,7 @@ def main() -> int:
     """
     quiet()
     if any(argument in ("--help", "-help", "-h") for argument in sys.argv[1:]):
-        print(usage())
+        answer(usage())
         return DONE
     preemption = Preemption()
     preemption.install()

@@ -1,5 +1,6 @@
 """What a person sees: a progress bar on a terminal, plain lines elsewhere, a table."""
 
+import os
 import sys
 import time
 from datetime import timedelta
@@ -131,6 +132,15 @@ class Console:
 
 def _number(value: float | None, form: str) -> str:
     return "–" if value is None else form.format(value)
+
+
+def answer(text: str) -> None:
+    """Prints what was asked for; whoever reads it, as `head`, may have enough."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # Python flushes at its end, and would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def complain(text: str) -> None:

@@ -1,5 +1,6 @@
 """Bad input gets one clear sentence and exit status 2, and writes nothing."""
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -256,3 +257,19 @@ def test_exit_status_of_the_process(flag, status, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == status, done.stderr
     assert len(done.stderr.splitlines()) == (status == 2)
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_enough_is_no_error(tmp_path):
+    """As in `launch.py --dry_run | head`."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "launch.py"), "--dry_run"],
+        cwd=tmp_path,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
