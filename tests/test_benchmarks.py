@@ -18,6 +18,7 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 import aljax_side  # noqa: E402
 import end_to_end  # noqa: E402
+import layers  # noqa: E402
 import scaling  # noqa: E402
 import throughput  # noqa: E402
 
@@ -183,6 +184,8 @@ def test_multiplications_are_those_of_pytorch(name):
     ours = MODELS[name](classes=10, width=8)
     shapes = jax.eval_shape(ours.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
     assert aljax_side.multiplications(shapes["params"]) == count > 1e6
+    found = layers.layers(name, width=8, batch=2)
+    assert sum(n * layer.multiplications() for layer, n in found.items()) == 2 * count
 
 
 @pytest.mark.parametrize(
@@ -196,6 +199,7 @@ def test_multiplications_are_those_of_pytorch(name):
         ("end_to_end", "--epochs=-1", "--epochs: '-1' is not a whole number"),
         ("scaling", "--devices=1,x", "--devices: 'x' is not a whole number"),
         ("scaling", "--processes=0", "--processes: '0' is not a whole number"),
+        ("layers", "--calls=0", "--calls: '0' is not a whole number"),
         ("overhead", "--rounds=0", "--rounds: '0' is not a whole number"),
         ("scaling", "--phases=test", "'test' is not one of train, score"),
     ],
@@ -264,3 +268,12 @@ def test_overhead_of_a_tiny_network(tmp_path):
     assert saving["cost_rounds"] == [a - b]
     assert saving["share"] == pytest.approx((a - b) / 60)
     assert scoring["share_rounds"][0] > -1
+
+
+@pytest.mark.slow
+def test_layers_of_a_tiny_network(tmp_path):
+    pytest.importorskip("torch", reason="the benchmark compares with PyTorch")
+    flags = "--model=resnet18", "--batch_size=2", "--calls=1"
+    report = run("layers", tmp_path / "out.json", *flags)
+    assert sum(row["count"] for row in report["rows"]) == 20
+    assert all(s > 0 for row in report["rows"] for s in row["seconds"].values())
