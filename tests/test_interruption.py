@@ -24,9 +24,10 @@ PATIENCE_SECONDS = 90
 def command(programs, workdir, *flags):
     return [
         *(f"--workdir={workdir}", f"--compile_cache_dir={programs}"),
-        *("--config.width=4", "--config.epochs=6", "--config.cycles=3"),
+        *("--config.model=tiny", "--config.width=4", "--config.cycles=3"),
         *("--config.initial=64", "--config.budget=64", "--config.pool_subset=512"),
         *("--config.batch_size=16", "--config.checkpoint_seconds=0.1"),
+        "--config.epochs=24",
         *("--config.sweep={'strategy': ('learning_loss',)}", *flags),
     ]
 
@@ -64,12 +65,12 @@ def interrupt(started, number, seconds, victims):
     lost = came and any(status == -number for status, _ in ended)
     assert all(status in fine or lost for status, _ in ended), ended
     for _, silent in ended[1:]:
-        assert "preempted" not in silent
+        assert "aljax: preempted" not in silent  # JAX has such a word of its own
     return came, [status for status, _ in ended]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count, epochs, few", [(1, 6, 3), (2, 2, 2)])
+@pytest.mark.parametrize("count, epochs, few", [(1, 24, 3), (2, 6, 2)])
 def test_interrupted_at_random_moments(count, epochs, few, programs, tmp_path):
     calm, rough = tmp_path / "calm", tmp_path / "rough0"
     flags = (f"--config.epochs={epochs}",)

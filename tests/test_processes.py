@@ -30,7 +30,7 @@ from tests import together
 from tests.test_interruption import command
 from tests.test_parallel import CONFIG
 
-SHORT = ("--config.epochs=3",)
+SHORT = ("--config.epochs=8",)
 PATIENCE_SECONDS = 30  # for the others to go once a process has died
 
 

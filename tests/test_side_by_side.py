@@ -150,7 +150,8 @@ def test_asked_to_stop_it_stops_all_and_starts_no_more(carry_out, tmp_path):
 def test_a_small_grid(programs, tmp_path):
     status, said = run(
         *(f"--workdir={tmp_path}", f"--compile_cache_dir={programs}"),
-        *("--config.width=4", "--config.epochs=1", "--config.cycles=1"),
+        *("--config.model=tiny", "--config.width=4", "--config.epochs=1"),
+        "--config.cycles=1",
         *("--config.initial=16", "--config.batch_size=16", "--runs_per_node=2"),
         "--config.sweep={'strategy': ('random', 'entropy')}",
     )

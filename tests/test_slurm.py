@@ -30,14 +30,18 @@ def cluster(request, monkeypatch):
     with tempfile.TemporaryDirectory(prefix="slurm") as folder:
         with slurm.running(Path(folder), nodes) as config:
             monkeypatch.setenv("SLURM_CONF", str(config))
-            monkeypatch.setenv("XLA_FLAGS", together.HASTE)
             yield Path(folder)
 
 
 def arguments(programs, workdir):
     return [
         *(f"--workdir={workdir}", f"--compile_cache_dir={programs}"),
-        *("--config.width=4", "--config.epochs=40", "--config.cycles=2"),
+        *(
+            "--config.model=tiny",
+            "--config.width=4",
+            "--config.epochs=200",
+            "--config.cycles=2",
+        ),
         *("--config.initial=64", "--config.budget=64", "--config.pool_subset=512"),
         *("--config.batch_size=16", "--config.checkpoint_seconds=0.5"),
         "--config.sweep={'strategy': ('random', 'entropy')}",
@@ -114,7 +118,7 @@ def test_preempted_twice_and_finished(cluster, programs, tmp_path):
 def test_time_limit_requeues_and_cancelling_does_not(cluster, programs, tmp_path):
     workdir = tmp_path / "w"
     flags = ["--launcher=slurm", "--config.epochs=5000", "--slurm_concurrency=1"]
-    flags.append("--only=resnet18/sgd/random/trial_1")
+    flags.append("--only=tiny/sgd/random/trial_1")
     job = launch(programs, workdir, *flags).split()[1].rstrip(":")
     log = workdir / "slurm" / f"{job}_1.log"
     wait_for(lambda: together.saves(workdir), workdir)
@@ -135,7 +139,7 @@ def test_time_limit_requeues_and_cancelling_does_not(cluster, programs, tmp_path
 @pytest.mark.parametrize("cluster", [2], indirect=True)
 def test_a_node_fails_under_a_run_of_two(cluster, programs, tmp_path):
     calm, rough = tmp_path / "calm", tmp_path / "rough"
-    flags = "--only=resnet18/sgd/entropy/trial_1", "--config.epochs=8"
+    flags = "--only=tiny/sgd/entropy/trial_1", "--config.epochs=30"
     alone = together.start([*arguments(programs, calm), *flags], 2)
     for status, said in together.finish(alone):
         assert status == 0, said

@@ -7,8 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-LAUNCH = Path(__file__).parent.parent / "launch.py"
-HASTE = "--xla_backend_optimization_level=0"  # what takes long is compiling
+LAUNCH = Path(__file__).parent / "launch_tiny.py"
 
 
 def free_ports(count: int) -> list[int]:
@@ -28,7 +27,7 @@ def start(
     devices: int = 1,
     extra: Sequence[str] = (),
 ) -> list[subprocess.Popen]:
-    """Starts launch.py as `count` processes, each with so many virtual devices.
+    """Starts launch_tiny.py as `count` processes, each with so many virtual devices.
 
     Args:
         arguments: of all of them.
@@ -36,7 +35,7 @@ def start(
         devices: of each.
         extra: arguments in which {i} is the number of the process.
     """
-    flags = os.environ.get("XLA_FLAGS", "") + f" {HASTE}"
+    flags = os.environ.get("XLA_FLAGS", "")
     flags += f" --xla_force_host_platform_device_count={devices}"
     environment = os.environ | {"XLA_FLAGS": flags.strip(), "JAX_PLATFORMS": "cpu"}
     (port,) = free_ports(1)
