@@ -13,7 +13,7 @@ import time
 import pytest
 
 from tests import together
-from tests.test_experiment import results
+from tests.test_experiment.runs import results
 
 INTERRUPTIONS = os.environ.get("ALJAX_INTERRUPTIONS")
 PREEMPTED = 75

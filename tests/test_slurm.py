@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import slurm, together
-from tests.test_experiment import results
+from tests.test_experiment.runs import results
 
 PATIENCE_SECONDS = 240
 

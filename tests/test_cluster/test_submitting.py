@@ -1,21 +1,15 @@
-"""What is handed to SLURM, and what its script does with how a task ends."""
+"""What is handed to SLURM, and what is left out or refused."""
 
-import json
-import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from aljax import command_line
 from aljax.checkpoint import Preemption
-from aljax.cluster import array_script, sbatch_options
-from aljax.config import Config
-from aljax.grid import expand
+from aljax.cluster import sbatch_options
 from aljax.lock import locked
 from aljax.results import ROW_FIELDS, RunFolder
 from aljax.task import task_command
@@ -26,34 +20,6 @@ FLAGS = (*FLAGS, "options")
 NONE = {f"slurm_{name}": None for name in FLAGS}
 GRID = "--config.sweep={'strategy': ('random', 'entropy', 'margin')}"
 FOLDERS = [f"resnet18/sgd/{s}/trial_1" for s in ("random", "entropy", "margin")]
-# Each writes down what it was asked, and answers as SLURM does.
-COMMANDS = {
-    "sbatch": 'cat > "$ASKED/script"; env > "$ASKED/env"; echo "$@" > "$ASKED/options"'
-    '; if [ -e "$ASKED/refuse" ]; then echo "error: invalid partition" >&2; exit 1; fi'
-    "; echo '4711;cluster'",
-    "squeue": 'cat "$ASKED/queue"',
-    "srun": 'echo "$@" >> "$ASKED/srun"; '
-    'while [[ "$1" == --* ]]; do shift; done; exec "$@"',
-    "scontrol": 'echo "$@" >> "$ASKED/scontrol"'
-    '; if [ -e "$ASKED/deaf" ]; then rm "$ASKED/deaf"; exit 1; fi',
-    "sleep": ":",
-}
-
-
-@pytest.fixture
-def asked(tmp_path, monkeypatch):
-    """The folder in which the commands of a made-up SLURM write down what they hear."""
-    commands, asked = tmp_path / "commands", tmp_path / "asked"
-    commands.mkdir()
-    asked.mkdir()
-    for name, body in COMMANDS.items():
-        path = commands / name
-        path.write_text(f"#!/bin/bash\n{body}\n")
-        path.chmod(0o755)
-    (asked / "queue").write_text("")
-    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
-    monkeypatch.setenv("ASKED", str(asked))
-    return asked
 
 
 @pytest.fixture
@@ -252,70 +218,3 @@ def test_command_of_a_task():
         *(sys.executable, "/x/launch.py", "--config=c.py", "--workdir", "a b"),
         *("--config.width=4", "--launcher=local", "--runs_per_node=1"),
     ]
-
-
-def run_script(tmp_path, body, **variables):
-    """Runs an array's script whose command is a Python script; gives the process."""
-    (tmp_path / "task.py").write_text(body)
-    groups = expand(Config(trials=2))
-    script = array_script(groups, tmp_path, NONE, [str(tmp_path / "task.py")])
-    job = {"SLURM_ARRAY_JOB_ID": "71", "SLURM_ARRAY_TASK_ID": "2", "SLURM_JOB_ID": "99"}
-    return subprocess.Popen(
-        ["bash", "-c", script], env=os.environ | job | variables, text=True
-    )
-
-
-@pytest.mark.parametrize(
-    "ends, status, requeued",
-    [
-        ("sys.exit(75)", 75, True),
-        ("os.kill(os.getpid(), signal.SIGTERM)", 143, True),
-        ("os.kill(os.getpid(), signal.SIGUSR1)", 138, True),
-        ("os.kill(os.getpid(), signal.SIGKILL)", 137, False),
-        ("sys.exit(0)", 0, False),
-        ("sys.exit(1)", 1, False),
-        ("sys.exit(2)", 2, False),
-    ],
-)
-def test_asks_for_its_requeue_once_and_only_when_preempted(
-    ends, status, requeued, asked, tmp_path
-):
-    body = (
-        f"import os, signal, sys, json\njson.dump(sys.argv, open('argv', 'w'))\n{ends}"
-    )
-    body = body.replace("'argv'", repr(str(tmp_path / "argv")))
-    process = run_script(tmp_path, body, SLURM_CPUS_PER_TASK="3")
-    assert process.wait(60) == status
-    argv = json.loads((tmp_path / "argv").read_text())
-    assert argv[1:] == [
-        *("--launcher=local", "--runs_per_node=1"),
-        "--only=resnet18/sgd/learning_loss/trial_2",
-    ]
-    options = "--ntasks=1 --kill-on-bad-exit=1 --cpus-per-task=3 "
-    assert (asked / "srun").read_text().startswith(options)
-    said = asked / "scontrol"
-    assert said.exists() == requeued
-    assert not requeued or said.read_text() == "requeue 71_2\n"
-
-
-def test_asks_again_where_slurm_does_not_answer(asked, tmp_path):
-    (asked / "deaf").touch()
-    assert run_script(tmp_path, "import sys; sys.exit(75)").wait(60) == 75
-    assert (asked / "scontrol").read_text() == "requeue 71_2\n" * 2
-
-
-def test_a_cancelled_task_does_not_ask_for_its_requeue(asked, tmp_path):
-    ready = tmp_path / "ready"
-    body = (
-        "import os, signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\n"
-        f"open({str(ready)!r}, 'w').write(f'{{os.getpid()}}\\n')\n"
-        "time.sleep(60)\n"
-    )
-    process = run_script(tmp_path, body)
-    while not (ready.exists() and ready.read_text().endswith("\n")):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)  # SLURM ends the script and its steps alike
-    os.kill(int(ready.read_text()), signal.SIGTERM)
-    assert process.wait(60) == -signal.SIGTERM
-    assert not (asked / "scontrol").exists()

@@ -1,0 +1,1 @@
+"""Whole runs, tiny: pairing, resuming, falling back, stopping."""
