@@ -29,14 +29,14 @@ from aljax.results import RunFolder, read_json
 from aljax.session import Session
 from aljax.strategies import STRATEGIES, Strategy, highest
 from aljax.timing import CompileClock
-from tests import test_experiment
+from tests.test_experiment import runs
 
 pytestmark = pytest.mark.slow
 COUNTS = (1, 2, 4, 8)
 COMBINATIONS = list(itertools.product(EXECUTORS, COUNTS))
 # The second batch of the first cycle has 5 images: 3 of 8 devices get none.
 CONFIG = dataclasses.replace(
-    test_experiment.CONFIG,
+    runs.CONFIG,
     strategy="recorded",
     width=8,
     epochs=2,
