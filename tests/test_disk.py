@@ -42,7 +42,9 @@ def test_a_disk_that_is_full_and_one_that_goes_away(programs, tmp_path):
     process = begin(programs, run)
     os.rename(run, elsewhere)
     check_stopped(process)
-    # A save that was under way when the disk went may have been written in its place.
+    # A save that was under way when the disk went may have been written in its place,
+    # but no row.
+    assert not list(run.rglob("cycles.jsonl"))
     shutil.rmtree(run, ignore_errors=True)
     os.rename(elsewhere, run)
     undisturbed(command(programs, run), 1)

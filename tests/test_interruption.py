@@ -15,7 +15,7 @@ import pytest
 from tests import together
 from tests.test_experiment.runs import results
 
-INTERRUPTIONS = os.environ.get("ALJAX_INTERRUPTIONS")
+INTERRUPTIONS = int(os.environ.get("ALJAX_INTERRUPTIONS", "3"))
 PREEMPTED = 75
 # Processes that lose another one do not wait for long.
 PATIENCE_SECONDS = 90
@@ -70,15 +70,15 @@ def interrupt(started, number, seconds, victims):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count, epochs, few", [(1, 24, 3), (2, 6, 2)])
-def test_interrupted_at_random_moments(count, epochs, few, programs, tmp_path):
+@pytest.mark.parametrize("count, epochs", [(1, 24), (2, 6)])
+def test_interrupted_at_random_moments(count, epochs, programs, tmp_path):
     calm, rough = tmp_path / "calm", tmp_path / "rough0"
     flags = (f"--config.epochs={epochs}",)
     undisturbed(command(programs, calm, *flags), count)
     again = command(programs, tmp_path / "again", *flags)
     seconds = undisturbed(again, count)
     chance, interruptions = random.Random(count), 0
-    while interruptions < int(INTERRUPTIONS or few):
+    while interruptions < INTERRUPTIONS:
         started = together.start(command(programs, rough, *flags), count)
         number = (signal.SIGKILL, signal.SIGTERM)[interruptions % 2]
         victims = chance.sample(range(count), chance.randint(1, count))

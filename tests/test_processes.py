@@ -5,6 +5,7 @@ import dataclasses
 import json
 import multiprocessing
 import os
+import signal
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -219,6 +220,17 @@ def test_the_others_go_when_one_dies(victim, programs, tmp_path):
     (path,) = tmp_path.rglob("cycles.jsonl")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [row["cycle"] for row in rows] == [1, 2, 3]
+
+
+@pytest.mark.slow
+def test_one_that_is_asked_to_stop_stops_all(programs, tmp_path):
+    flags = command(programs, tmp_path / "run", "--config.epochs=100")
+    started = together.start(flags, 2)
+    wait_for_saves(tmp_path / "run", started)
+    started[1].send_signal(signal.SIGTERM)
+    (status, said), (other, silent) = together.finish(started)
+    assert status == other == PREEMPTED, said + silent
+    assert "preempted" in said and "preempted" not in silent
 
 
 def wait_for_saves(workdir, started):

@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import threading
+import time
 from ast import literal_eval
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from aljax.config import Config
 from aljax.grid import expand
 from aljax.side_by_side import shares
 from tests import together
+from tests.test_experiment.runs import results
+from tests.test_interruption import command
 
 CORES = os.sched_getaffinity(0)
 TWO_CORES = pytest.mark.skipif(len(CORES) != 2, reason="made for two CPU cores")
@@ -147,15 +151,33 @@ def test_asked_to_stop_it_stops_all_and_starts_no_more(carry_out, tmp_path):
 
 @pytest.mark.slow
 @TWO_CORES
-def test_a_small_grid(programs, tmp_path):
-    status, said = run(
-        *(f"--workdir={tmp_path}", f"--compile_cache_dir={programs}"),
-        *("--config.model=tiny", "--config.width=4", "--config.epochs=1"),
-        "--config.cycles=1",
-        *("--config.initial=16", "--config.batch_size=16", "--runs_per_node=2"),
-        "--config.sweep={'strategy': ('random', 'entropy')}",
-    )
+def test_a_grid_stopped_and_taken_up_is_the_same(programs, tmp_path):
+    calm, rough = tmp_path / "calm", tmp_path / "rough"
+    flags = ["--runs_per_node=2", "--config.epochs=60", "--config.cycles=2"]
+    flags.append("--config.sweep={'strategy': ('random', 'entropy', 'margin')}")
+    status, said = run(*command(programs, calm, *flags))
     assert status == 0, said
-    assert len(list(tmp_path.rglob("cycles.jsonl"))) == 2
-    listed = json.loads((tmp_path / "results.json").read_text())["strategies"]
-    assert listed.keys() == {"random", "entropy"}
+    (process,) = together.start(command(programs, rough, *flags))
+    deadline = time.monotonic() + 120
+    while len({path.parents[2] for path in together.saves(rough)}) < 2:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    ((status, said),) = together.finish([process])
+    assert status == 75, said
+    assert len(list(rough.rglob("trial_1"))) == 2  # the third was not begun
+    status, said = run(*command(programs, rough, *flags))
+    assert status == 0, said
+    assert len(rows(calm)) == 3
+    assert rows(rough) == rows(calm)
+    listed = json.loads((rough / "results.json").read_text())["strategies"]
+    assert listed.keys() == {"random", "entropy", "margin"}
+
+
+def rows(workdir):
+    return {
+        str(path.relative_to(workdir)): results(
+            [json.loads(line) for line in path.read_text().splitlines()]
+        )
+        for path in workdir.rglob("cycles.jsonl")
+    }
