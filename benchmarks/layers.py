@@ -13,11 +13,12 @@ import json
 import os
 import statistics
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
+from end_to_end import cores
+from overhead import seconds
 from throughput import MODELS, call, positive
 
 from aljax import environment
@@ -37,6 +38,7 @@ class Layer(NamedTuple):
     size: int  # of its kernel
     stride: int
     before: str  # what its input waits for: nothing, norm, or norm+shortcut
+    keep: bool  # whether a shortcut reads that input too
 
     def multiplications(self) -> int:
         """Those of the direct algorithm."""
@@ -60,7 +62,7 @@ def layers(model: str, width: int, batch: int) -> Counter[Layer]:
         before += "+shortcut" * (pending and x.rest is not None)
         _, side, _, inputs = (x.y if pending else x).shape
         size, outputs = kernel.shape[0], kernel.shape[-1]
-        found[Layer(batch, side, inputs, outputs, size, stride, before)] += 1
+        found[Layer(batch, side, inputs, outputs, size, stride, before, keep)] += 1
         return regular(x, kernel, mask, stride, keep)
 
     resnet.layer = note
@@ -75,12 +77,8 @@ def layers(model: str, width: int, batch: int) -> Counter[Layer]:
 
 def time_calls(run, calls: int) -> float:
     """Median seconds of a call, after one that is not counted."""
-    seconds = []
-    for _ in range(calls + 1):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
+    run()
+    return statistics.median(seconds(run) for _ in range(calls))
 
 
 def aljax_layer(layer: Layer, calls: int) -> float:
@@ -97,9 +95,10 @@ def aljax_layer(layer: Layer, calls: int) -> float:
     rest = jnp.ones(shape) if "shortcut" in layer.before else None
     given = x if layer.before == "nothing" else module.Pending(x, norm, rest)
     kernel = jnp.ones((layer.size, layer.size, layer.inputs, layer.outputs))
-    keep = rest is not None
     run = parallel.spmd(
-        lambda given, kernel: module.layer(given, kernel, None, layer.stride, keep),
+        lambda given, kernel: module.layer(
+            given, kernel, None, layer.stride, layer.keep
+        ),
         parallel.choose_devices(1),
         (parallel.EVERYWHERE,) * 2,
         parallel.EVERYWHERE,
@@ -142,13 +141,13 @@ def measure_side(flags: argparse.Namespace) -> dict:
     if flags.side == "torch":
         import torch
 
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        torch.set_num_threads(cores())
         return {"seconds": [torch_layer(layer, flags.calls) for layer in found]}
     from aljax import parallel, results
 
     parallel.use_compile_cache(flags.compile_cache_dir)
-    seconds = [aljax_layer(layer, flags.calls) for layer in found]
-    return {"seconds": seconds, "about": results.environment()}
+    times = [aljax_layer(layer, flags.calls) for layer in found]
+    return {"seconds": times, "about": results.environment()}
 
 
 def show(report: dict) -> None:
@@ -204,14 +203,14 @@ def main() -> None:
         )
     rows = []
     for i, (layer, count) in enumerate(found.items()):
-        seconds = {
+        times = {
             side: [count * r[side]["seconds"][i] for r in rounds] for side in SIDES
         }
         rows.append(
             layer._asdict()
             | {"count": count, "multiplications": layer.multiplications()}
-            | {"seconds": {s: statistics.median(t) for s, t in seconds.items()}}
-            | {"seconds_rounds": seconds}
+            | {"seconds": {s: statistics.median(t) for s, t in times.items()}}
+            | {"seconds_rounds": times}
         )
     about = rounds[-1]["aljax"]["about"]
     settings = vars(flags) | {"json": flags.json.name}
