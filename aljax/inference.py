@@ -1,6 +1,6 @@
 """One pass of a network over many images in large device batches."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -42,16 +42,6 @@ def _batches(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:
         yield np.pad(part, (0, size - len(part)), mode="edge")
 
 
-def _one_behind(items: Iterable) -> Iterator:
-    """Yields each item once the next one has been begun."""
-    items = iter(items)
-    for waiting in items:
-        for item in items:
-            yield waiting
-            waiting = item
-        yield waiting
-
-
 def predict_all(
     predict: Callable,
     state: TrainState,
@@ -76,12 +66,8 @@ def predict_all(
         The needed outputs, M rows each.
     """
     parts: dict[str, list[np.ndarray]] = {name: [] for name in sorted(needs)}
-    called = (
-        predict(state.variables, state.loss_params, images, batch)
-        for batch in _batches(indices, batch_size)
-    )
-    # The device reads the next batch while this one's outputs come to the host.
-    for outputs in _one_behind(called):
+    for batch in _batches(indices, batch_size):
+        outputs = predict(state.variables, state.loss_params, images, batch)
         for name in parts:
             parts[name].append(fetch(outputs[name]))
         on_batch()
