@@ -103,6 +103,32 @@ def test_values_and_gradients(rest, batch, real):
     assert not got["x"][real:].any() and not got["rest"][real:].any()
 
 
+@pytest.mark.parametrize("rest", ["plain", "none", "images", "pending"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_layer_of_1x1_scores_as_it_trains(stride, rest):
+    random = np.random.default_rng(0)
+
+    def normal(*shape):
+        return jnp.asarray(random.normal(size=shape), jnp.float32)
+
+    y, other = normal(2, 37, 32, 32, 24)
+    norms = [normalisation(*jnp.abs(normal(4, 24))) for _ in range(2)]
+    x = {
+        "plain": y,
+        "none": Pending(y, norms[0]),
+        "images": Pending(y, norms[0], other),
+        "pending": Pending(y, norms[0], other, norms[1]),
+    }[rest]
+    kernel = normal(1, 1, 24, 40)
+    trained = layer(x, kernel, jnp.ones(37), stride, True)
+    scored = layer(x, kernel, None, stride, True)
+    assert scored.moments is None
+    np.testing.assert_array_equal(scored.x, trained.x)
+    assert _error(scored.y, trained.y) < 1e-6
+    value = x if rest == "plain" else x.value()
+    assert _error(scored.x, value) < 1e-6
+
+
 def test_moments_do_not_cancel():
     random = np.random.default_rng(0)
     x = (1e4 + random.normal(size=(8, 6, 6, 3))).astype(np.float32)

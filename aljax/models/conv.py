@@ -18,10 +18,10 @@ from aljax.models.norm import total, total_by_product
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 # An expanded block of this size leaves room for its product in the cache.
-_BLOCK_BYTES = 12 * 2**20
+_BLOCK_BYTES = 6 * 2**20
 # With fewer rows per product, reading the kernel anew costs more than the cache saves.
 _WINOGRAD_ROWS = 512
-_PATCH_ROWS = 4096
+_PATCH_ROWS = 1024
 # XLA fuses what makes a block into every reader of it, several times over, unless the
 # readers are a loop of their own.
 _CHUNKS = 4

@@ -89,6 +89,18 @@ def _value(x: Pending | jax.Array) -> jax.Array:
     return x.value() if isinstance(x, Pending) else x
 
 
+def _stored(x: Pending | jax.Array, size: int) -> jax.Array:
+    """The value, computed once, `size` images at a time, however many read it."""
+    if not isinstance(x, Pending):
+        return x
+
+    def body(start, rows, images):
+        return _put(images, _rows(x, start, rows).value(), start)
+
+    blank = _blank(x.y.shape, x.y.dtype, x.y)
+    return _over_blocks(body, len(x.y), size, blank)
+
+
 def _images(x: Pending | jax.Array) -> jax.Array:
     return x.y if isinstance(x, Pending) else x
 
@@ -100,6 +112,10 @@ def _run(pick: Callable[..., Method], stride, keep, x, kernel, mask) -> Output:
     how = pick(images.shape, kernel.shape, stride)
     packed = how.pack(kernel)
     shape = output_shape(images.shape, kernel.shape, stride)
+    if mask is None and kernel.shape[0] == 1:
+        # Nothing is expanded and no moments are gathered: one product over all images.
+        value = _stored(x, how.chunk)
+        return Output(how.forward(value, packed), None, value if keep else None)
 
     def body(start, rows, out):
         value = _value(_rows(x, start, rows))
