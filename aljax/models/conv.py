@@ -40,6 +40,7 @@ class Method(NamedTuple):
     total: Callable[[jax.Array, jax.Array], jax.Array]  # x, weight [B] -> [C]
     block: int  # images at a time
     chunk: int  # of a block, for what reads its result
+    whole: bool = False  # score all images in one block
 
 
 def output_shape(
@@ -131,6 +132,8 @@ def _patches(x_shape, k_shape, stride) -> Method:
         total_by_product,
         block,
         -(-block // _CHUNKS),
+        # Nothing is expanded that could leave the cache.
+        whole=size == 1,
     )
 
 

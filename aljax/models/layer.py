@@ -112,8 +112,7 @@ def _run(pick: Callable[..., Method], stride, keep, x, kernel, mask) -> Output:
     how = pick(images.shape, kernel.shape, stride)
     packed = how.pack(kernel)
     shape = output_shape(images.shape, kernel.shape, stride)
-    if mask is None and kernel.shape[0] == 1:
-        # Nothing is expanded and no moments are gathered: one product over all images.
+    if mask is None and how.whole:
         value = _stored(x, how.chunk)
         return Output(how.forward(value, packed), None, value if keep else None)
 
