@@ -16,6 +16,8 @@ from absl import logging
 
 FILE = "lock.json"
 PATIENCE_SECONDS = 1.0  # longer than `holder` of another process looks at a lock
+# As long as a shared file system may take to give back the locks of a lost machine.
+REQUEUED_PATIENCE_SECONDS = 180.0
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -48,8 +50,13 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _acquire(file, folder: Path) -> bool:
-    """Locks a file, patiently enough for one that is only being looked at."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    """Locks a file, patiently enough for one that is only being looked at.
+
+    A task that SLURM has queued again may have lost its machine, and waits longer.
+    """
+    requeued = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+    patience = REQUEUED_PATIENCE_SECONDS if requeued else PATIENCE_SECONDS
+    deadline = time.monotonic() + patience
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -57,7 +64,7 @@ def _acquire(file, folder: Path) -> bool:
         except BlockingIOError:
             if time.monotonic() > deadline:
                 return False
-            time.sleep(PATIENCE_SECONDS / 20)
+            time.sleep(patience / 20)
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise

@@ -193,8 +193,8 @@ def parse() -> argparse.Namespace:
     for name, allowed in names.items():
         parser.add_argument(f"--{name}", choices=allowed, default=allowed[0])
     counts = {
-        **{"width": 32, "epochs": 5, "batch_size": 128, "cycles": 3, "initial": 1000},
-        **{"budget": 1000, "pool_subset": 5000, "rounds": 3},
+        **{"width": 64, "epochs": 3, "batch_size": 128, "cycles": 3, "initial": 512},
+        **{"budget": 512, "pool_subset": 2000, "rounds": 3},
     }
     for name, default in counts.items():
         parser.add_argument(f"--{name}", type=positive, default=default)

@@ -1,6 +1,6 @@
 """A real SLURM on this machine for a while: two partitions, one preempts the other.
 
-It may have two nodes, which are this machine under two names.
+It may have two nodes, which are this machine under two names, and a GPU that is none.
 """
 
 import contextlib
@@ -45,6 +45,7 @@ SelectTypeParameters=CR_Core
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 KillWait=10
+GresTypes=gpu
 """
 _PARTITIONS = """\
 PartitionName=low Nodes=ALL Default=YES PriorityTier=1 GraceTime={grace} State=UP
@@ -52,7 +53,7 @@ PartitionName=high Nodes=ALL PriorityTier=10 PreemptMode=OFF State=UP
 """
 _NODE = (
     "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cores} "
-    "RealMemory=1000 State=UNKNOWN\n"
+    "RealMemory=1000 Gres={gres} State=UNKNOWN\n"
 )
 
 
@@ -67,7 +68,7 @@ def _find(name: str) -> str | None:
 
 @contextlib.contextmanager
 def running(
-    folder: Path, nodes: int = 1, cores: int = 1, grace: int = 60
+    folder: Path, nodes: int = 1, cores: int = 1, grace: int = 60, gpu: bool = False
 ) -> Iterator[Path]:
     """Starts a cluster; yields its configuration, for SLURM_CONF.
 
@@ -76,6 +77,7 @@ def running(
         nodes: 1 or 2.
         cores: that each node claims to have.
         grace: seconds that a preempted job of the partition `low` is given.
+        gpu: SLURM shall believe that each node has one, which is /dev/null.
     """
     (folder / "state").mkdir()
     folder.chmod(0o755)
@@ -85,7 +87,9 @@ def running(
     text = _CONFIG.format(host=host, user=user, port=port, folder=folder)
     for name, port in zip(names, ports, strict=True):
         (folder / f"spool.{name}").mkdir()
-        text += _NODE.format(name=name, host=host, port=port, cores=cores)
+        node = {"name": name, "host": host, "port": port, "cores": cores}
+        text += _NODE.format(**node, gres=f"gpu:{int(gpu)}")
+    (folder / "gres.conf").write_text("Name=gpu File=/dev/null\n" if gpu else "")
     config.write_text(text + _PARTITIONS.format(grace=grace))
     (folder / "munge.key").write_bytes(os.urandom(128))
     (folder / "munge.key").chmod(0o600)

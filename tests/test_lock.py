@@ -96,6 +96,23 @@ def test_looking_at_a_lock_stops_nobody(tmp_path, monkeypatch):
         enter(tmp_path)
 
 
+def test_a_requeued_task_waits_for_the_lock_of_a_lost_machine(
+    other, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    waited = []
+
+    def sleep(seconds):
+        waited.append(seconds)
+        if sum(waited) > 90:  # as NFS may take
+            other.kill()
+            other.wait()
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: sum(waited))
+    enter(tmp_path / "run")
+
+
 def test_an_error_inside_gives_the_lock_back(tmp_path):
     with pytest.raises(KeyError), locked(tmp_path):
         raise KeyError

@@ -12,6 +12,7 @@ import pytest
 from aljax.models.layer import Pending, layer
 from aljax.models.norm import (
     EPSILON,
+    Affine,
     Moments,
     moments,
     no_moments,
@@ -196,3 +197,9 @@ def test_moments_add_up_in_any_order():
         for got, want in zip(m, moments(x, jnp.ones(6)), strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
     assert isinstance(a + b, Moments)
+
+
+def test_a_layer_of_1x1_hides_no_nan():
+    norm = Affine(jnp.zeros(3), jnp.full(3, jnp.nan), jnp.zeros(3))
+    out = layer(Pending(jnp.ones((2, 4, 4, 3)), norm), jnp.ones((1, 1, 3, 3)), None)
+    assert jnp.isnan(out.y).all()

@@ -26,9 +26,9 @@ pytestmark = [
 @pytest.fixture
 def cluster(request, monkeypatch):
     """The folder of a running SLURM; commands of this process go to it."""
-    nodes = getattr(request, "param", 1)
+    described = getattr(request, "param", {})
     with tempfile.TemporaryDirectory(prefix="slurm") as folder:
-        with slurm.running(Path(folder), nodes) as config:
+        with slurm.running(Path(folder), **described) as config:
             monkeypatch.setenv("SLURM_CONF", str(config))
             yield Path(folder)
 
@@ -136,7 +136,31 @@ def test_time_limit_requeues_and_cancelling_does_not(cluster, programs, tmp_path
     assert log.read_text().count("preempted; the state is saved") == 2
 
 
-@pytest.mark.parametrize("cluster", [2], indirect=True)
+@pytest.mark.parametrize("cluster", [{"cores": 2, "gpu": True}], indirect=True)
+def test_tasks_share_the_gpus_of_a_node(cluster, programs, tmp_path):
+    flags = ["--launcher=slurm", "--slurm_gpus=1", "--config.epochs=30"]
+    job = launch(programs, tmp_path, *flags).split()[1].rstrip(":")
+    wait_for(lambda: "RUNNING" in states(job).values(), tmp_path)
+    # There are cores for both tasks, and a GPU for one.
+    assert states(job) == {"1": "RUNNING", "2": "PENDING"}
+    reason = slurm_says("squeue", "--noheader", "--states=PENDING", "--format=%r")
+    assert reason.split() == ["Resources"]
+    wait_for(lambda: not states(job), tmp_path)
+    assert [len(found) for found in rows(tmp_path).values()] == [2, 2]
+
+
+@pytest.mark.parametrize("cluster", [{"gpu": True}], indirect=True)
+def test_more_gpus_than_a_node_has_are_refused(cluster, programs, tmp_path):
+    workdir = tmp_path / "w"
+    command = [sys.executable, str(together.LAUNCH), *arguments(programs, workdir)]
+    command += ["--launcher=slurm", "--slurm_gpus=2"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "sbatch refuses" in done.stderr and "node configuration" in done.stderr
+    assert not workdir.exists()
+
+
+@pytest.mark.parametrize("cluster", [{"nodes": 2}], indirect=True)
 def test_a_node_fails_under_a_run_of_two(cluster, programs, tmp_path):
     calm, rough = tmp_path / "calm", tmp_path / "rough"
     flags = "--only=tiny/sgd/entropy/trial_1", "--config.epochs=30"

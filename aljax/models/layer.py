@@ -89,16 +89,16 @@ def _value(x: Pending | jax.Array) -> jax.Array:
     return x.value() if isinstance(x, Pending) else x
 
 
-def _stored(x: Pending | jax.Array, size: int) -> jax.Array:
-    """The value, computed once, `size` images at a time, however many read it."""
+def _stored(x: Pending | jax.Array) -> jax.Array:
+    """The value, computed once, however many read it.
+
+    XLA would compute it for each reader. It keeps what a branch makes, so here is one
+    that it cannot know to be always taken.
+    """
     if not isinstance(x, Pending):
         return x
-
-    def body(start, rows, images):
-        return _put(images, _rows(x, start, rows).value(), start)
-
-    blank = _blank(x.y.shape, x.y.dtype, x.y)
-    return _over_blocks(body, len(x.y), size, blank)
+    always = ~(x.norm.factor[0] > jnp.inf)
+    return lax.cond(always, x.value, lambda: x.y)
 
 
 def _images(x: Pending | jax.Array) -> jax.Array:
@@ -113,7 +113,7 @@ def _run(pick: Callable[..., Method], stride, keep, x, kernel, mask) -> Output:
     packed = how.pack(kernel)
     shape = output_shape(images.shape, kernel.shape, stride)
     if mask is None and how.whole:
-        value = _stored(x, how.chunk)
+        value = _stored(x)
         return Output(how.forward(value, packed), None, value if keep else None)
 
     def body(start, rows, out):
