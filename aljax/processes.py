@@ -5,13 +5,15 @@ run folder; what it reads there, or what goes wrong, the others hear from it, so
 all take the same way, and no file but the images need be visible to all.
 """
 
+import contextlib
 import importlib.util
 import os
 import pickle
 import re
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import jax
@@ -19,6 +21,10 @@ import numpy as np
 from absl import flags
 from jax.experimental import multihost_utils
 
+from aljax.console import complain
+
+JOIN_SECONDS = 300  # for all processes to come
+SILENT_SECONDS = 15  # of them, before it is said what is being waited for
 HEARTBEAT_SECONDS = 60  # a process that is silent for so long is taken for dead
 _HEADER_BYTES = 2**12
 _CHUNK_BYTES = 2**22
@@ -96,6 +102,25 @@ def _local_devices() -> list[int] | None:
     return [int(number)] if number else None
 
 
+@contextlib.contextmanager
+def _telling_of_a_long_wait() -> Iterator[None]:
+    """Says what is being waited for: JAX does not, and ends the process at last."""
+    waiting = threading.Timer(
+        *(SILENT_SECONDS, complain),
+        [
+            "still waiting for the other processes of this run. Check that each was "
+            "started and that all have the same --coordinator; without them JAX ends "
+            f"this one {JOIN_SECONDS} s after its start, with status 134."
+        ],
+    )
+    waiting.daemon = True
+    waiting.start()
+    try:
+        yield
+    finally:
+        waiting.cancel()
+
+
 def join(coordinator: str | None, count: int | None, index: int | None) -> None:
     """Makes this process one of several, if flags or a launcher say that it is.
 
@@ -119,12 +144,14 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
     # Its handler of SIGTERM would take the place of ours, which all processes heed.
     jax.config.update("jax_enable_preemption_service", False)
     try:
-        jax.distributed.initialize(
-            *(coordinator, count, index, _local_devices() if launched else None),
-            cluster_detection_method=None if coordinator is None else "deactivate",
-            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
-            shutdown_timeout_seconds=HEARTBEAT_SECONDS,
-        )
+        with _telling_of_a_long_wait():
+            jax.distributed.initialize(
+                *(coordinator, count, index, _local_devices() if launched else None),
+                cluster_detection_method=None if coordinator is None else "deactivate",
+                initialization_timeout=JOIN_SECONDS,
+                heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+                shutdown_timeout_seconds=HEARTBEAT_SECONDS,
+            )
     except ValueError as error:
         raise ValueError(
             f"--coordinator: where the processes meet could not be found out ({error}) "

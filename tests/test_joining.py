@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import time
 
 import jax
 import pytest
@@ -88,3 +89,12 @@ def test_flags_that_do_not_fit(given, words, asked):
     with pytest.raises(ValueError, match=words):
         processes.join(*given)
     assert not asked
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_what_is_waited_for_is_said_after_a_while(late, asked, monkeypatch, capsys):
+    monkeypatch.setattr(processes, "SILENT_SECONDS", 0.05 if late else 60)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *a, **k: time.sleep(1))
+    processes.join("a:1", 2, 0)
+    said = capsys.readouterr().err
+    assert ("still waiting for the other processes" in said) == late
