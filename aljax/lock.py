@@ -57,6 +57,11 @@ def _acquire(file, folder: Path) -> bool:
     requeued = os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
     patience = REQUEUED_PATIENCE_SECONDS if requeued else PATIENCE_SECONDS
     deadline = time.monotonic() + patience
+    if requeued and (other := holder(folder)):
+        logging.warning(
+            "%s is locked by %s; waiting up to %d s, since that may be a lost machine.",
+            *(folder, other, patience),
+        )
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -97,7 +97,7 @@ def test_looking_at_a_lock_stops_nobody(tmp_path, monkeypatch):
 
 
 def test_a_requeued_task_waits_for_the_lock_of_a_lost_machine(
-    other, tmp_path, monkeypatch
+    other, tmp_path, monkeypatch, caplog
 ):
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     waited = []
@@ -111,6 +111,8 @@ def test_a_requeued_task_waits_for_the_lock_of_a_lost_machine(
     monkeypatch.setattr(time, "sleep", sleep)
     monkeypatch.setattr(time, "monotonic", lambda: sum(waited))
     enter(tmp_path / "run")
+    assert f"locked by process {other.pid} on" in caplog.text
+    assert "waiting up to 180 s" in caplog.text
 
 
 def test_an_error_inside_gives_the_lock_back(tmp_path):

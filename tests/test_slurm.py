@@ -143,8 +143,8 @@ def test_tasks_share_the_gpus_of_a_node(cluster, programs, tmp_path):
     wait_for(lambda: "RUNNING" in states(job).values(), tmp_path)
     # There are cores for both tasks, and a GPU for one.
     assert states(job) == {"1": "RUNNING", "2": "PENDING"}
-    reason = slurm_says("squeue", "--noheader", "--states=PENDING", "--format=%r")
-    assert reason.split() == ["Resources"]
+    pending = "squeue", "--noheader", "--states=PENDING", "--format=%r"
+    wait_for(lambda: slurm_says(*pending).split() == ["Resources"], tmp_path)
     wait_for(lambda: not states(job), tmp_path)
     assert [len(found) for found in rows(tmp_path).values()] == [2, 2]
 
