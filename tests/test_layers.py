@@ -11,13 +11,13 @@ import aljax
 ROOT = Path(aljax.__file__).parent
 # A module may import from the lines above its own, never from its own or below.
 LAYERS = (
-    ("environment", "lock", "lookup", "processes", "task", "timing"),
+    ("console", "environment", "lock", "lookup", "task", "timing"),
     *[("augment", "data", "metrics", "models", "optimizers", "pool", "strategies")],
     ("config",),
-    ("grid", "keys", "parallel"),
+    ("grid", "keys", "parallel", "processes"),
     ("learner",),
     ("inference", "training"),
-    ("checkpoint", "console", "results"),
+    ("checkpoint", "results"),
     ("report", "session", "status"),
     ("cluster", "cycle", "side_by_side"),
     ("arguments", "experiment"),
