@@ -3,6 +3,7 @@
 ALJAX_INTERRUPTIONS=100 makes it a hundred of them, on one process and on two.
 """
 
+import itertools
 import json
 import os
 import random
@@ -72,12 +73,14 @@ def interrupt(started, number, seconds, victims):
 @pytest.mark.slow
 @pytest.mark.parametrize("count, epochs", [(1, 24), (2, 6)])
 def test_interrupted_at_random_moments(count, epochs, programs, tmp_path):
-    calm, rough = tmp_path / "calm", tmp_path / "rough0"
+    calm = tmp_path / "calm"
     flags = (f"--config.epochs={epochs}",)
     undisturbed(command(programs, calm, *flags), count)
     again = command(programs, tmp_path / "again", *flags)
     seconds = undisturbed(again, count)
     chance, interruptions = random.Random(count), 0
+    folders = (tmp_path / f"rough{number}" for number in itertools.count())
+    rough = next(folders)
     while interruptions < INTERRUPTIONS:
         started = together.start(command(programs, rough, *flags), count)
         number = (signal.SIGKILL, signal.SIGTERM)[interruptions % 2]
@@ -86,7 +89,7 @@ def test_interrupted_at_random_moments(count, epochs, programs, tmp_path):
         came, statuses = interrupt(started, number, moment, victims)
         interruptions += came
         if statuses == [0] * count:
-            rough = tmp_path / f"rough{interruptions}"
+            rough = next(folders)
     undisturbed(command(programs, rough, *flags), count)
     expected = rows(calm)
     assert len(expected) == 3

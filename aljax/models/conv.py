@@ -7,13 +7,13 @@ few images at a time so that what is expanded stays in the cache.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from aljax.models import patches, winograd
+from aljax.models import patches, polyphase, winograd
 from aljax.models.norm import total, total_by_product
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -32,15 +32,16 @@ _WINOGRAD_CHANNELS = 16
 class Method(NamedTuple):
     """A way to convolve; `pack` brings a kernel into the domain of the products."""
 
-    pack: Callable[[jax.Array], jax.Array]
-    unpack: Callable[[jax.Array], jax.Array]  # the transpose of `pack`
-    forward: Callable[[jax.Array, jax.Array], jax.Array]  # x, packed -> y
-    # x, packed, g -> gradients of x and of packed
-    backward: Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+    pack: Callable[[jax.Array], Any]
+    forward: Callable[[jax.Array, Any], jax.Array]  # x, packed -> y
     total: Callable[[jax.Array, jax.Array], jax.Array]  # x, weight [B] -> [C]
     block: int  # images at a time
     chunk: int  # of a block, for what reads its result
     whole: bool = False  # score all images in one block
+    # A method that only scores has no gradients: the transpose of `pack`, and
+    # x, packed, g -> gradients of x and of packed.
+    unpack: Callable[[Any], jax.Array] | None = None
+    backward: Callable[[jax.Array, Any, jax.Array], tuple[jax.Array, Any]] | None = None
 
 
 def output_shape(
@@ -56,6 +57,15 @@ def _divisor(count: int, most: int) -> int:
     most = max(1, min(count, most))
     best = max(d for d in range(1, most + 1) if count % d == 0)
     return best if 2 * best > most else most
+
+
+def _block(images: int, rows: int, values: int, least: int) -> int:
+    """Images at a time, each of so many rows of float32 values for a product.
+
+    Args:
+        least: rows of a product, if there are as many.
+    """
+    return _divisor(images, max(_BLOCK_BYTES // (4 * rows * values), -(-least // rows)))
 
 
 def _direct(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
@@ -75,7 +85,13 @@ def vendor(x_shape: tuple[int, ...], k_shape: tuple[int, ...], stride: int) -> M
         return jax.vjp(convolve, x, kernel)[1](g)
 
     return Method(
-        lambda w: w, lambda w: w, convolve, backward, total, x_shape[0], x_shape[0]
+        lambda w: w,
+        convolve,
+        total,
+        block=x_shape[0],
+        chunk=x_shape[0],
+        unpack=lambda w: w,
+        backward=backward,
     )
 
 
@@ -92,16 +108,32 @@ def _winograd(x_shape, k_shape, stride) -> Method:
         return dx.astype(x.dtype), v.swapaxes(1, 2) @ m
 
     tiles = -(-x_shape[1] // 4) * -(-x_shape[2] // 4)
-    fitting = _BLOCK_BYTES // (36 * 4 * tiles * max(k_shape[2:]))
-    block = _divisor(x_shape[0], max(fitting, -(-_WINOGRAD_ROWS // tiles)))
+    block = _block(x_shape[0], tiles, 36 * max(k_shape[2:]), _WINOGRAD_ROWS)
     return Method(
         winograd.pack,
-        winograd.unpack,
         forward,
-        backward,
         total_by_product,
         block,
         -(-block // _CHUNKS),
+        unpack=winograd.unpack,
+        backward=backward,
+    )
+
+
+def _polyphase(x_shape, k_shape, stride) -> Method:
+    shape = output_shape(x_shape, k_shape, stride)
+
+    def forward(x, u):
+        y = jax.tree.map(jnp.matmul, polyphase.expand(x.astype(jnp.float32)), u)
+        return polyphase.reduce(y, output_shape(x.shape, k_shape, stride)).astype(
+            x.dtype
+        )
+
+    tiles = -(-shape[1] // 4) * -(-shape[2] // 4)
+    values = max(81 * k_shape[2], 25 * k_shape[3])
+    block = _block(shape[0], tiles, values, _WINOGRAD_ROWS)
+    return Method(
+        polyphase.pack, forward, total_by_product, block, -(-block // _CHUNKS)
     )
 
 
@@ -122,24 +154,35 @@ def _patches(x_shape, k_shape, stride) -> Method:
         return dx, du
 
     out = -(-x_shape[1] // stride) * -(-x_shape[2] // stride)
-    fitting = _BLOCK_BYTES // (4 * out * max(size * size * c, f))
-    block = _divisor(x_shape[0], max(fitting, -(-_PATCH_ROWS // out)))
+    block = _block(x_shape[0], out, max(size * size * c, f), _PATCH_ROWS)
     return Method(
         lambda w: w.reshape(-1, f),
-        lambda u: u.reshape(k_shape),
         forward,
-        backward,
         total_by_product,
         block,
         -(-block // _CHUNKS),
         # Nothing is expanded that could leave the cache.
         whole=size == 1,
+        unpack=lambda u: u.reshape(k_shape),
+        backward=backward,
     )
+
+
+def _few_channels(k_shape: tuple[int, ...]) -> bool:
+    return min(k_shape[2:]) < _WINOGRAD_CHANNELS
 
 
 def products(x_shape: tuple[int, ...], k_shape: tuple[int, ...], stride: int) -> Method:
     """Matrix products: those that measured fastest on CPUs for such shapes."""
-    few = min(k_shape[2:]) < _WINOGRAD_CHANNELS
-    if k_shape[0] != 3 or stride != 1 or few:
+    if k_shape[0] != 3 or stride != 1 or _few_channels(k_shape):
         return _patches(x_shape, k_shape, stride)
     return _winograd(x_shape, k_shape, stride)
+
+
+def scoring_products(
+    x_shape: tuple[int, ...], k_shape: tuple[int, ...], stride: int
+) -> Method:
+    """As `products`, where there is memory for larger kernels and no gradient."""
+    if k_shape[0] != 3 or stride != 2 or _few_channels(k_shape):
+        return products(x_shape, k_shape, stride)
+    return _polyphase(x_shape, k_shape, stride)

@@ -15,7 +15,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from aljax.models.conv import Method, output_shape, products, vendor
+from aljax.models.conv import (
+    Method,
+    output_shape,
+    products,
+    scoring_products,
+    vendor,
+)
 from aljax.models.norm import Affine, Moments, moments, no_moments
 
 
@@ -233,11 +239,12 @@ def layer(
         Images `[B, ceil(H / stride), ceil(W / stride), F]`, as
         `torch.nn.functional.conv2d` with `padding=S // 2` on channels-last tensors.
     """
+    on_cpu = scoring_products if mask is None else products
     return lax.platform_dependent(
         x,
         kernel,
         mask,
-        cpu=partial(_run, products, stride, keep),
+        cpu=partial(_run, on_cpu, stride, keep),
         default=partial(_run, vendor, stride, keep),
     )
 
