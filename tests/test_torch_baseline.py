@@ -137,7 +137,9 @@ def test_both_manners_score_the_same():
 
 def test_training_lowers_the_loss():
     torch.manual_seed(0)
-    learner = baseline.Learner(SMALL, np.zeros((2, 32, 32, 3), np.uint8), 10)
+    # Eight images at SGD's rate of 0.1 go up and down, differently on each processor.
+    settings = replace(SMALL, optimizer="adam")
+    learner = baseline.Learner(settings, np.zeros((2, 32, 32, 3), np.uint8), 10)
     images, labels = torch.randn(8, 3, 32, 32), torch.arange(8)
-    losses = [float(learner.step(images, labels, False)) for _ in range(15)]
+    losses = [float(learner.step(images, labels, False)) for _ in range(30)]
     assert losses[-1] < 0.5 * losses[0]
