@@ -121,17 +121,14 @@ def _winograd(x_shape, k_shape, stride) -> Method:
 
 
 def _polyphase(x_shape, k_shape, stride) -> Method:
-    shape = output_shape(x_shape, k_shape, stride)
-
     def forward(x, u):
         y = jax.tree.map(jnp.matmul, polyphase.expand(x.astype(jnp.float32)), u)
-        return polyphase.reduce(y, output_shape(x.shape, k_shape, stride)).astype(
-            x.dtype
-        )
+        y = polyphase.reduce(y, output_shape(x.shape, k_shape, stride))
+        return y.astype(x.dtype)
 
-    tiles = -(-shape[1] // 4) * -(-shape[2] // 4)
+    tiles = -(-x_shape[1] // 8) * -(-x_shape[2] // 8)
     values = max(81 * k_shape[2], 25 * k_shape[3])
-    block = _block(shape[0], tiles, values, _WINOGRAD_ROWS)
+    block = _block(x_shape[0], tiles, values, _WINOGRAD_ROWS)
     return Method(
         polyphase.pack, forward, total_by_product, block, -(-block // _CHUNKS)
     )
