@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 from absl import flags
 
-from aljax import cluster, processes, side_by_side, status
+from aljax import cluster, environment, processes, side_by_side, status
 from aljax.arguments import parse, usage
 from aljax.checkpoint import PREEMPTED, Preempted, Preemption, disk_failed, quiet
 from aljax.config import Config, flatten
@@ -116,6 +116,7 @@ def _run(values: flags.FlagValues, config: Config, preemption: Preemption) -> in
         "was given another experiment or other runs than the first one; give all of "
         "them the same flags, or --processes=1 where each is on its own.",
     )
+    environment.trim_after_compiling()
     use_compile_cache(values.compile_cache_dir)
     devices = choose_devices(values.devices, values.parallel)
     check_batches(config, devices.size)

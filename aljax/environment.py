@@ -3,9 +3,11 @@
 Training allocates and frees arrays of many megabytes. By default glibc gives each back
 to the kernel, and every fresh page costs a fault; with huge pages, and with memory kept
 for the next array, a copy runs three times as fast. glibc reads its settings when a
-process starts, so the process starts itself again, once.
+process starts, so the process starts itself again, once. What compiling leaves free is
+given back on request, since it is far more than training needs beside its arrays.
 """
 
+import ctypes
 import os
 import platform
 import sys
@@ -16,6 +18,12 @@ TUNABLES = {
     "glibc.malloc.trim_threshold": "1000000000000",  # and go back to it
 }
 _MARK = "ALJAX_ENVIRONMENT"
+
+
+def glibc() -> tuple[int, ...]:
+    """The version of glibc; empty where the C library is another one."""
+    library, version = platform.libc_ver()
+    return tuple(map(int, version.split("."))) if library == "glibc" else ()
 
 
 def tunables(present: str) -> str:
@@ -30,11 +38,26 @@ def prepare() -> None:
 
     Nothing happens where they are set already, or with ALJAX_ENVIRONMENT=keep.
     """
-    library, version = platform.libc_ver()
+    if os.environ.get(_MARK) or glibc() < (2, 35):
+        return
     wanted = tunables(os.environ.get("GLIBC_TUNABLES", ""))
-    if os.environ.get(_MARK) or library != "glibc":
-        return
-    if tuple(int(part) for part in version.split(".")[:2]) < (2, 35):
-        return
     os.environ.update({"GLIBC_TUNABLES": wanted, _MARK: "set"})
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def trim_after_compiling() -> None:
+    """Gives free memory back to the kernel after each program that is compiled.
+
+    Does nothing where the C library is not glibc.
+    """
+    if not glibc():
+        return
+    from jax import monitoring
+
+    trim = ctypes.CDLL(None).malloc_trim
+
+    def listen(event: str, seconds: float, **kwargs) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            trim(0)
+
+    monitoring.register_event_duration_secs_listener(listen)

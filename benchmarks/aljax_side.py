@@ -157,11 +157,11 @@ def measure(flags: argparse.Namespace) -> dict:
     """Times `rounds` passes over random images, after one that compiles."""
     import jax
 
-    from aljax import parallel, processes, timing
-    from aljax.results import environment
+    from aljax import environment, parallel, processes, results, timing
 
     clock = timing.CompileClock()
     processes.join(flags.coordinator, flags.processes, flags.process)
+    environment.trim_after_compiling()
     parallel.use_compile_cache(flags.compile_cache_dir)
     measured, seconds, ready = Measured(flags), [], None
     for number in range(flags.rounds + 1):
@@ -196,7 +196,7 @@ def measure(flags: argparse.Namespace) -> dict:
     }
     if flags.devices > 1:
         row["collectives"], row["collective_bytes"] = collectives(measured.compiled())
-    return environment() | row
+    return results.environment() | row
 
 
 def main() -> None:
