@@ -51,6 +51,11 @@ class Preemption:
         for number in SIGNALS:
             signal.signal(number, self._receive)
 
+    def check(self) -> None:
+        """Raises Preempted if this process was asked to stop; nothing is saved."""
+        if self.requested:
+            raise Preempted
+
     def _receive(self, number, frame) -> None:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt

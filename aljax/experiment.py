@@ -91,8 +91,9 @@ def run_trial(
     """
     folder = RunFolder(workdir / run.folder)
     about = run, session.dataset.fingerprint, session.devices
+    check = session.preemption.check
     with contextlib.ExitStack() as stack:
-        by_first(lambda: stack.enter_context(locked(folder.path)))
+        by_first(lambda: stack.enter_context(locked(folder.path, check)))
         by_first(folder.create, *about)
         try:
             return _run_cycles(open_trial(session, run, folder, inherited))

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,23 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, check: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Keeps other processes out of a folder, on all hosts that share its locks.
 
     The kernel gives the lock back when this process ends, however it does; the file
     stays, and says who holds the lock or held it last.
+
+    Args:
+        folder: made if it is not there.
+        check: called about once a second while another process has the folder; what
+            it raises ends the wait.
 
     Raises:
         ValueError: another process has the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / FILE).open("a+") as file:
-        if not _acquire(file, folder):
+        if not _acquire(file, folder, check):
             raise ValueError(
                 f"{folder} is being run by {_shown(_read(file))}; wait until it ends, "
                 "stop it, or give every process its own --shard or --workdir."
@@ -49,7 +54,7 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _acquire(file, folder: Path) -> bool:
+def _acquire(file, folder: Path, check: Callable[[], None]) -> bool:
     """Locks a file, patiently enough for one that is only being looked at.
 
     A task that SLURM has queued again may have lost its machine, and waits longer.
@@ -69,7 +74,8 @@ def _acquire(file, folder: Path) -> bool:
         except BlockingIOError:
             if time.monotonic() > deadline:
                 return False
-            time.sleep(patience / 20)
+            check()
+            time.sleep(min(1.0, patience / 20))
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from aljax.checkpoint import Preempted, Preemption
 from aljax.lock import holder, locked
 
 ROOT = Path(__file__).parent.parent
@@ -113,6 +114,21 @@ def test_a_requeued_task_waits_for_the_lock_of_a_lost_machine(
     enter(tmp_path / "run")
     assert f"locked by process {other.pid} on" in caplog.text
     assert "waiting up to 180 s" in caplog.text
+
+
+def test_what_is_called_while_waiting_can_end_the_wait(other, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    preemption, waited = Preemption(), []
+
+    def sleep(seconds):
+        waited.append(seconds)
+        preemption.requested = len(waited) == 3
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    with pytest.raises(Preempted), locked(tmp_path / "run", preemption.check):
+        pass
+    assert sum(waited) < 10  # of a patience of 180
+    assert f"process {other.pid} " in holder(tmp_path / "run")
 
 
 def test_an_error_inside_gives_the_lock_back(tmp_path):

@@ -9,6 +9,7 @@ import signal
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -20,6 +21,7 @@ from aljax.checkpoint import PREEMPTED, Preemption
 from aljax.console import Console
 from aljax.experiment import run_trial
 from aljax.grid import expand
+from aljax.lock import locked
 from aljax.models import MODELS
 from aljax.models.resnet import BasicBlock, ResNet
 from aljax.parallel import choose_devices
@@ -33,6 +35,7 @@ from tests.test_parallel import CONFIG
 
 SHORT = ("--config.epochs=8",)
 PATIENCE_SECONDS = 30  # for the others to go once a process has died
+WAIT_SECONDS = int(os.environ.get("ALJAX_WAIT", "3"))  # for a lock
 
 
 def _join_and(f, port, count, index, *args):
@@ -231,6 +234,27 @@ def test_one_that_is_asked_to_stop_stops_all(programs, tmp_path):
     (status, said), (other, silent) = together.finish(started)
     assert status == other == PREEMPTED, said + silent
     assert "preempted" in said and "preempted" not in silent
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", [False, True])
+def test_all_wait_for_a_locked_folder(asked, programs, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    arguments = command(programs, tmp_path / "run", *SHORT)
+    ((_, said),) = together.finish(together.start([*arguments, "--dry_run"]))
+    with locked(Path(said.splitlines()[0])):
+        started = together.start(arguments, 2, devices=2)
+        assert any("waiting up to 180 s" in line for line in started[0].stdout)
+        if asked:
+            for process in started:
+                process.send_signal(signal.SIGTERM)
+            together.finish(started, PATIENCE_SECONDS)
+        else:
+            time.sleep(WAIT_SECONDS)
+    statuses = [status for status, _ in together.finish(started)]
+    assert statuses == [PREEMPTED if asked else 0] * 2
+    written = [path.read_text() for path in tmp_path.rglob("cycles.jsonl")]
+    assert [text.count("\n") for text in written] == ([] if asked else [3])
 
 
 def wait_for_saves(workdir, started):
