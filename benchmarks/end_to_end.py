@@ -5,9 +5,13 @@
 Every side is one process, timed from its start to its exit: loading and compiling
 count. aljax runs `launch.py` twice, with an empty compile cache (`aljax`) and again
 with the cache that left (`aljax_cached`). PyTorch runs `torch_baseline.run_experiment`,
-tuned and as the authors run it. All see the embedded images, the same number of labels,
-epochs, scored and test images; which images are bought, and so the accuracies, differ
-by chance.
+tuned without and with `torch.compile`, whose cache is empty too, and as the authors run
+it. All see the embedded images, the same number of labels, epochs, scored and test
+images; which images are bought, and so the accuracies, differ by chance. Each round has
+a seed of its own.
+
+`ratio_over_tuned` is that of `aljax` over the faster of `torch_tuned` and
+`torch_compiled`.
 """
 
 import argparse
@@ -20,11 +24,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from throughput import MODELS, TORCH_DEVICES, positive
+from throughput import MODELS, TORCH_DEVICES, positive, some_of
 
 HERE = Path(__file__).parent
 IMAGES = HERE.parent / "aljax/data/fashion_mnist_mini/images.npz"
-SIDES = ("aljax", "aljax_cached", "torch_tuned", "torch_authors")
+NEEDED = ("aljax", "torch_tuned")
+OTHERS = ("aljax_cached", "torch_compiled", "torch_authors")
 # Fields of the experiment that both sides know by the same name.
 SHARED = (
     *("model", "width", "optimizer", "strategy", "epochs", "batch_size"),
@@ -78,13 +83,15 @@ def run_aljax(experiment: dict, folder: Path) -> dict:
     }
 
 
-def run_torch(side: str, experiment: dict, device: str) -> dict:
-    """One PyTorch process: this file, asked to run one side."""
-    environment = dict(os.environ)
-    if side == "torch_tuned":
+def run_torch(side: str, experiment: dict, device: str, folder: Path) -> dict:
+    """One PyTorch process: this file, asked to run one side; compiles in `folder`."""
+    environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor")}
+    manner = "authors" if side == "torch_authors" else "tuned"
+    if manner == "tuned":
         environment["THP_MEM_ALLOC_ENABLE"] = "1"
-    manner = side.removeprefix("torch_")
-    wanted = json.dumps(experiment | {"side": manner, "device": device})
+    compiled = side == "torch_compiled"
+    asked = {"side": manner, "compile": compiled, "device": device}
+    wanted = json.dumps(experiment | asked)
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, __file__, f"--torch={wanted}"],
@@ -143,14 +150,23 @@ def check_same(results: dict[str, dict]) -> None:
 
 def report(flags: argparse.Namespace, rounds: list[dict[str, dict]]) -> dict:
     """What the rounds so far have come to; medians, and every round's ratio."""
+    sides = list(rounds[0])
 
     def medians(name: str) -> dict:
-        return {s: statistics.median(r[s][name] for r in rounds) for s in SIDES}
+        return {s: statistics.median(r[s][name] for r in rounds) for s in sides}
 
     def ratios(side: str, over: str) -> list[float]:
         return [r[over]["seconds"] / r[side]["seconds"] for r in rounds]
 
-    last = rounds[-1]
+    last, seconds = rounds[-1], medians("seconds")
+    tuned = [side for side in sides if side in ("torch_tuned", "torch_compiled")]
+    best = min(tuned, key=seconds.get)
+    others = {}
+    if "aljax_cached" in sides:
+        others["ratio_rounds_cached"] = ratios("aljax_cached", best)
+    if "torch_authors" in sides:
+        over = ratios("aljax", "torch_authors")
+        others["ratio_over_authors"] = statistics.median(over)
     about = last["aljax"]["about"]
     versions = about["versions"] | last["torch_tuned"]["versions"]
     return about | {
@@ -158,12 +174,12 @@ def report(flags: argparse.Namespace, rounds: list[dict[str, dict]]) -> dict:
         "threads": cores(),
         "rounds": len(rounds),
         "settings": settings(flags),
-        "seconds": medians("seconds"),
-        "ratio_over_tuned": statistics.median(ratios("aljax", "torch_tuned")),
-        "ratio_over_authors": statistics.median(ratios("aljax", "torch_authors")),
-        "ratio_rounds": ratios("aljax", "torch_tuned"),
-        "ratio_rounds_cached": ratios("aljax_cached", "torch_tuned"),
-        "accuracy": {s: [r[s]["accuracy"][-1] for r in rounds] for s in SIDES},
+        "seconds": seconds,
+        "torch_compile": best == "torch_compiled",
+        "ratio_over_tuned": statistics.median(ratios("aljax", best)),
+        "ratio_rounds": ratios("aljax", best),
+        **others,
+        "accuracy": {s: [r[s]["accuracy"][-1] for r in rounds] for s in sides},
         "peak_bytes": medians("peak_bytes"),
     }
 
@@ -171,7 +187,7 @@ def report(flags: argparse.Namespace, rounds: list[dict[str, dict]]) -> dict:
 def show(found: dict) -> None:
     """Prints the table."""
     print(f"{found['device']} · commit {found['commit']} · {found['rounds']} rounds")
-    for side in SIDES:
+    for side in found["seconds"]:
         accuracy = ", ".join(f"{a:.1%}" for a in found["accuracy"][side])
         print(
             f"{side:14} {found['seconds'][side]:7.1f} s  "
@@ -194,29 +210,36 @@ def parse() -> argparse.Namespace:
         parser.add_argument(f"--{name}", choices=allowed, default=allowed[0])
     counts = {
         **{"width": 64, "epochs": 3, "batch_size": 128, "cycles": 3, "initial": 512},
-        **{"budget": 512, "pool_subset": 2000, "rounds": 3},
+        **{"budget": 512, "pool_subset": 2000, "rounds": 5},
     }
     for name, default in counts.items():
         parser.add_argument(f"--{name}", type=positive, default=default)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--others",
+        type=some_of(OTHERS),
+        default=list(OTHERS),
+        help=f"sides to run beside {' and '.join(NEEDED)}",
+    )
     parser.add_argument("--torch_device", help="default: what aljax ran on")
     parser.add_argument("--json", type=Path, default=Path("end_to_end.json"))
     parser.add_argument("--torch", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def run_round(flags: argparse.Namespace) -> dict[str, dict]:
+def run_round(flags: argparse.Namespace, number: int) -> dict[str, dict]:
     """Every side once, aljax first, and refuses what cannot be compared."""
     results, experiment = {}, settings(flags)
+    experiment["seed"] += number - 1
     with tempfile.TemporaryDirectory() as folder:
-        for side in SIDES:
+        for side in ("aljax", *sorted(flags.others), "torch_tuned"):
             print(side, file=sys.stderr)
             if side.startswith("aljax"):
                 results[side] = run_aljax(experiment, Path(folder))
                 platform = results[side]["settings"]["platform"]
             else:
                 device = flags.torch_device or TORCH_DEVICES.get(platform, "cpu")
-                results[side] = run_torch(side, experiment, device)
+                results[side] = run_torch(side, experiment, device, Path(folder))
     check_same(results)
     return results
 
@@ -228,7 +251,7 @@ def main() -> None:
     rounds = []
     for number in range(1, flags.rounds + 1):
         print(f"round {number}/{flags.rounds}", file=sys.stderr)
-        rounds.append(run_round(flags))
+        rounds.append(run_round(flags, number))
         found = report(flags, rounds)
         flags.json.write_text(json.dumps(found, indent=2) + "\n")
     show(found)

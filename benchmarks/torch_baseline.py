@@ -79,16 +79,18 @@ class Learner:
         pixels = images.reshape(-1, images.shape[-1]) / np.float32(255)
         self.mean = torch.tensor(pixels.mean(0), device=self.device)
         self.std = torch.tensor(pixels.std(0), device=self.device)
-        self.channels, self.classes = images.shape[-1], classes
+        self.new = partial(
+            Network, settings.model, settings.width, images.shape[-1], classes
+        )
+        layout = torch.channels_last if settings.tuned else torch.contiguous_format
+        self.network = self.new().to(self.device, memory_format=layout)
+        self.forward = torch.compile(self.network) if settings.compile else self.network
         self.reset()
 
     def reset(self) -> None:
-        """Fresh weights and optimizers."""
+        """Fresh weights and optimizers; what was compiled stays."""
         s = self.settings
-        network = Network(s.model, s.width, self.channels, self.classes)
-        layout = torch.channels_last if s.tuned else torch.contiguous_format
-        self.network = network.to(self.device, memory_format=layout)
-        self.forward = torch.compile(self.network) if s.compile else self.network
+        self.network.load_state_dict(self.new().state_dict())
         make = OPTIMIZERS[s.optimizer]
         parts = self.network.backbone, self.network.module
         self.optimizers = [make(part.parameters()) for part in parts]
