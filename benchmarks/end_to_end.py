@@ -209,8 +209,8 @@ def parse() -> argparse.Namespace:
     for name, allowed in names.items():
         parser.add_argument(f"--{name}", choices=allowed, default=allowed[0])
     counts = {
-        **{"width": 64, "epochs": 3, "batch_size": 128, "cycles": 3, "initial": 512},
-        **{"budget": 512, "pool_subset": 2000, "rounds": 5},
+        **{"width": 64, "epochs": 3, "batch_size": 128, "cycles": 3, "initial": 384},
+        **{"budget": 384, "pool_subset": 1500, "rounds": 5},
     }
     for name, default in counts.items():
         parser.add_argument(f"--{name}", type=positive, default=default)
