@@ -1,7 +1,7 @@
 """Runs of a grid side by side on one machine, each a process with its own devices.
 
-A small network keeps neither eight GPUs nor many cores busy: several runs at a time,
-each on its share, are done sooner than one after the other on all of it.
+Meant for small networks, which cannot keep eight GPUs busy: one run on each, instead of
+one after the other on all of them.
 """
 
 import os
