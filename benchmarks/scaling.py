@@ -159,7 +159,7 @@ def draw(report: dict, path: Path) -> None:
     from matplotlib import pyplot
 
     field = "overhead" if report["virtual"] else "efficiency"
-    figure, axes = pyplot.subplots(figsize=(5, 3.2), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(6.4, 3.2), layout="constrained")
     lines: dict[tuple, list] = {}
     for row in report["rows"]:
         kind = row["phase"], row["scaling"], row["processes"]
@@ -173,7 +173,7 @@ def draw(report: dict, path: Path) -> None:
     axes.set(xlabel=f"{virtual}devices", ylabel=f"{field}, %")
     axes.set_xticks(sorted({row["devices"] for row in report["rows"]}))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    figure.legend(loc="outside right center", fontsize="small", frameon=False)
     figure.savefig(path, dpi=150)
 
 
