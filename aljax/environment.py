@@ -4,7 +4,7 @@ Training allocates and frees arrays of many megabytes. By default glibc gives ea
 to the kernel, and every fresh page costs a fault; with huge pages, and with memory kept
 for the next array, a copy runs three times as fast. glibc reads its settings when a
 process starts, so the process starts itself again, once. What compiling leaves free is
-given back on request, since it is far more than training needs beside its arrays.
+given back at once: it is hundreds of megabytes that nothing else would fill.
 """
 
 import ctypes
