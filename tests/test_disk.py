@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests import together
-from tests.test_interruption import command, rows, undisturbed
+from tests.test_interruption import command, undisturbed
 
 pytestmark = pytest.mark.slow
 
@@ -48,4 +48,4 @@ def test_a_disk_that_is_full_and_one_that_goes_away(programs, tmp_path):
     shutil.rmtree(run, ignore_errors=True)
     os.rename(elsewhere, run)
     undisturbed(command(programs, run), 1)
-    assert rows(run) == rows(calm)
+    assert together.rows(run) == together.rows(calm)

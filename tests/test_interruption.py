@@ -4,7 +4,6 @@ ALJAX_INTERRUPTIONS=100 makes it a hundred of them, on one process and on two.
 """
 
 import itertools
-import json
 import os
 import random
 import signal
@@ -14,7 +13,6 @@ import time
 import pytest
 
 from tests import together
-from tests.test_experiment.runs import results
 
 INTERRUPTIONS = int(os.environ.get("ALJAX_INTERRUPTIONS", "3"))
 PREEMPTED = 75
@@ -31,11 +29,6 @@ def command(programs, workdir, *flags):
         "--config.epochs=24",
         *("--config.sweep={'strategy': ('learning_loss',)}", *flags),
     ]
-
-
-def rows(workdir):
-    (path,) = workdir.rglob("cycles.jsonl")
-    return results([json.loads(line) for line in path.read_text().splitlines()])
 
 
 def undisturbed(arguments, count):
@@ -91,7 +84,7 @@ def test_interrupted_at_random_moments(count, epochs, programs, tmp_path):
         if statuses == [0] * count:
             rough = next(folders)
     undisturbed(command(programs, rough, *flags), count)
-    expected = rows(calm)
-    assert len(expected) == 3
+    expected = together.rows(calm)
+    assert [len(found) for found in expected.values()] == [3]
     for workdir in (tmp_path / "again", *tmp_path.glob("rough*")):
-        assert rows(workdir) == expected
+        assert together.rows(workdir) == expected

@@ -16,7 +16,6 @@ from aljax.config import Config
 from aljax.grid import expand
 from aljax.side_by_side import shares
 from tests import together
-from tests.test_experiment.runs import results
 from tests.test_interruption import command
 
 CORES = os.sched_getaffinity(0)
@@ -168,16 +167,7 @@ def test_a_grid_stopped_and_taken_up_is_the_same(programs, tmp_path):
     assert len(list(rough.rglob("trial_1"))) == 2  # the third was not begun
     status, said = run(*command(programs, rough, *flags))
     assert status == 0, said
-    assert len(rows(calm)) == 3
-    assert rows(rough) == rows(calm)
+    assert len(together.rows(calm)) == 3
+    assert together.rows(rough) == together.rows(calm)
     listed = json.loads((rough / "results.json").read_text())["strategies"]
     assert listed.keys() == {"random", "entropy", "margin"}
-
-
-def rows(workdir):
-    return {
-        str(path.relative_to(workdir)): results(
-            [json.loads(line) for line in path.read_text().splitlines()]
-        )
-        for path in workdir.rglob("cycles.jsonl")
-    }

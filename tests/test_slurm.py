@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests import slurm, together
-from tests.test_experiment.runs import results
 
 PATIENCE_SECONDS = 240
 
@@ -53,15 +52,6 @@ def launch(programs, workdir, *flags):
     done = subprocess.run([*command, *flags], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def rows(workdir):
-    return {
-        str(path.parent.relative_to(workdir)): results(
-            [json.loads(line) for line in path.read_text().splitlines()]
-        )
-        for path in workdir.rglob("cycles.jsonl")
-    }
 
 
 def wait_for(what, workdir):
@@ -107,9 +97,9 @@ def test_preempted_twice_and_finished(cluster, programs, tmp_path):
     again = launch(programs, rough, "--launcher=slurm", "--dry_run")
     assert "0 of 2 tasks" in again
     take_node_away(job, "1", rough)
-    expected = rows(calm)
+    expected = together.rows(calm)
     assert len(expected) == 2
-    wait_for(lambda: rows(rough) == expected, rough)
+    wait_for(lambda: together.rows(rough) == expected, rough)
     log = (rough / "slurm" / f"{job}_1.log").read_text()
     assert log.count("preempted; the state is saved") == 2
     wait_for(lambda: not states(job), rough)
@@ -146,7 +136,7 @@ def test_tasks_share_the_gpus_of_a_node(cluster, programs, tmp_path):
     pending = "squeue", "--noheader", "--states=PENDING", "--format=%r"
     wait_for(lambda: slurm_says(*pending).split() == ["Resources"], tmp_path)
     wait_for(lambda: not states(job), tmp_path)
-    assert [len(found) for found in rows(tmp_path).values()] == [2, 2]
+    assert [len(found) for found in together.rows(tmp_path).values()] == [2, 2]
 
 
 @pytest.mark.parametrize("cluster", [{"gpu": True}], indirect=True)
@@ -170,13 +160,13 @@ def test_a_node_fails_under_a_run_of_two(cluster, programs, tmp_path):
     said = launch(programs, rough, "--launcher=slurm", "--slurm_nodes=2", *flags)
     job = said.split()[1].rstrip(":")
     wait_for(lambda: len(together.saves(rough)) > 1, rough)
-    about = json.loads(next(rough.rglob("trial_1/config.json")).read_text())
+    about = json.loads(next(rough.glob("*/*/*/trial_1/config.json")).read_text())
     assert about["processes"] == 2
     node = f"NodeName={slurm.SECOND}"
     slurm_says("scontrol", "update", node, "State=DOWN", "Reason=test")
     wait_for(lambda: states(job).get("1") == "PENDING", rough)
-    assert rows(rough) != rows(calm)
+    assert together.rows(rough) != together.rows(calm)
     # Refused if SLURM has found the node well again by itself.
     subprocess.run(["scontrol", "update", node, "State=RESUME"])
-    wait_for(lambda: rows(rough) == rows(calm), rough)
+    wait_for(lambda: together.rows(rough) == together.rows(calm), rough)
     wait_for(lambda: not states(job), rough)

@@ -1,11 +1,14 @@
 """Several processes that form one run, on this machine."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from tests.test_experiment.runs import results
 
 LAUNCH = Path(__file__).parent / "launch_tiny.py"
 
@@ -54,6 +57,16 @@ def start(
 def saves(workdir: Path) -> list[Path]:
     """The finished saves of all runs in a workdir, which others may be deleting."""
     return list(workdir.glob("*/*/*/trial_*/checkpoints/*/meta"))
+
+
+def rows(workdir: Path) -> dict[str, list[dict]]:
+    """The results of each run in a workdir in which others may be writing."""
+    return {
+        str(path.parent.relative_to(workdir)): results(
+            [json.loads(line) for line in path.read_text().splitlines()]
+        )
+        for path in workdir.glob("*/*/*/trial_*/cycles.jsonl")
+    }
 
 
 def finish(started, seconds: float = 300) -> list[tuple[int, str]]:
