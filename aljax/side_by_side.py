@@ -10,7 +10,6 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,10 +33,9 @@ class Share:
         """How many devices JAX finds there; all cores are one."""
         return len(self.gpus) or 1
 
-    def environment(self) -> Mapping[str, str]:
-        """That of a process which sees these GPUs only."""
-        visible = {_VISIBLE: ",".join(self.gpus)} if self.gpus else {}
-        return os.environ | visible
+    def environment(self) -> dict[str, str]:
+        """Variables for a process that is to see these GPUs only."""
+        return {_VISIBLE: ",".join(self.gpus)} if self.gpus else {}
 
 
 def _gpus() -> list[str]:
@@ -48,8 +46,8 @@ def _gpus() -> list[str]:
     return sorted((number for number in found if number.isdigit()), key=int)
 
 
-def shares(count: int) -> list[Share]:
-    """Divides this machine evenly among `count` runs at a time.
+def shares(count: int, flag: str = "--runs_per_node") -> list[Share]:
+    """Divides this machine evenly among `count` processes, as the flag asks.
 
     Raises:
         ValueError: there are fewer GPUs, or fewer cores where there is no GPU.
@@ -58,8 +56,7 @@ def shares(count: int) -> list[Share]:
     kind, most = ("GPUs", len(gpus)) if gpus else ("CPU cores", len(cores))
     if not 1 <= count <= most:
         raise ValueError(
-            f"--runs_per_node={count}: this machine has {most} {kind}; choose 1 to "
-            f"{most}."
+            f"{flag}={count}: this machine has {most} {kind}; choose 1 to {most}."
         )
     each = len(gpus) // count, len(cores) // count
     return [
@@ -102,7 +99,8 @@ def carry_out(
             except queue.Empty:
                 return
             command = [*task_command(argv), f"--only={first.folder}"]
-            status = _wait(subprocess.Popen(command, env=share.environment()), asked)
+            environment = os.environ | share.environment()
+            status = _wait(subprocess.Popen(command, env=environment), asked)
             if status == PREEMPTED:
                 asked.requested = True
             elif status and not asked.requested:

@@ -9,7 +9,8 @@ Strong: one batch, shared out over more devices. Weak: as much for each device a
 alone gets, compared with one device that does all of it. Every measurement is a process
 of its own; rounds go through all of them in turn.
 
-Several processes are started on this machine, or by the given `srun` on many.
+Several processes are started on this machine, each with its share of the GPUs or cores,
+or by the given `srun` on many.
 
 On GPUs `efficiency` is throughput over n times that of one device. A CPU has no second
 device: there, n virtual ones share the same cores, and only `overhead` is meant, the
@@ -22,12 +23,14 @@ import os
 import shlex
 import socket
 import statistics
-import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from throughput import MODELS, PHASES, call, positive, some_of
+from throughput import MODELS, PHASES, call, positive, printed, some_of
+
+from aljax.side_by_side import Share, shares
 
 SIDE = Path(__file__).with_name("aljax_side.py")
 VIRTUAL = "--xla_force_host_platform_device_count="
@@ -65,19 +68,21 @@ def measure(flags: argparse.Namespace, case: Case) -> dict:
     if flags.srun:
         srun = shlex.split(flags.srun.format(processes=case.processes))
         return call([*srun, *line], environment)
+    homes = shares(case.processes, "--processes")
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     line += [f"--coordinator={address}", f"--processes={case.processes}"]
-    others = [
-        subprocess.Popen([*line, f"--process={i}"], env=environment)
-        for i in range(1, case.processes)
-    ]
-    try:
-        return call([*line, "--process=0"], environment)
-    finally:
-        for other in others:
-            other.wait()
+
+    def one(number: int, share: Share) -> str:
+        # Of this thread alone, and of the process that it starts.
+        os.sched_setaffinity(0, share.cores)
+        own = environment | share.environment()
+        return printed([*line, f"--process={number}"], own)
+
+    with ThreadPoolExecutor(case.processes) as pool:
+        said = list(pool.map(one, range(case.processes), homes))
+    return json.loads(said[0].splitlines()[-1])
 
 
 def cases(flags: argparse.Namespace) -> list[Case]:

@@ -64,12 +64,17 @@ def command(
     ]
 
 
-def call(line: list[str], environment: dict[str, str] | None = None) -> dict:
-    """Runs a measuring process, in this environment or a given one; reads its JSON."""
+def printed(line: list[str], environment: dict[str, str] | None = None) -> str:
+    """What a measuring process prints, in this environment or a given one."""
     done = subprocess.run(line, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise ValueError(f"{' '.join(line[1:])} failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return done.stdout
+
+
+def call(line: list[str], environment: dict[str, str] | None = None) -> dict:
+    """The JSON in the last line that such a process prints."""
+    return json.loads(printed(line, environment).splitlines()[-1])
 
 
 def check_same(sides: dict[str, dict]) -> None:
