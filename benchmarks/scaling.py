@@ -9,8 +9,8 @@ Strong: one batch, shared out over more devices. Weak: as much for each device a
 alone gets, compared with one device that does all of it. Every measurement is a process
 of its own; rounds go through all of them in turn.
 
-Several processes are started on this machine, each with its share of the GPUs or cores,
-or by the given `srun` on many.
+Several processes are started on this machine, each with its share of the GPUs, or by
+the given `srun` on many.
 
 On GPUs `efficiency` is throughput over n times that of one device. A CPU has no second
 device: there, n virtual ones share the same cores, and only `overhead` is meant, the
@@ -75,8 +75,7 @@ def measure(flags: argparse.Namespace, case: Case) -> dict:
     line += [f"--coordinator={address}", f"--processes={case.processes}"]
 
     def one(number: int, share: Share) -> str:
-        # Of this thread alone, and of the process that it starts.
-        os.sched_setaffinity(0, share.cores)
+        # All cores: with one each, gloo took several times as long for its sums.
         own = environment | share.environment()
         return printed([*line, f"--process={number}"], own)
 
