@@ -34,6 +34,7 @@ OTHERS = ("aljax_cached", "torch_compiled", "torch_authors")
 SHARED = (
     *("model", "width", "optimizer", "strategy", "epochs", "batch_size"),
     *("precision", "cycles", "initial", "budget", "pool_subset", "seed"),
+    *("milestone", "detach_epoch"),
 )
 
 
@@ -52,11 +53,14 @@ def run_aljax(experiment: dict, folder: Path) -> dict:
     """One `launch.py`, in a new workdir beside the compile cache of `folder`."""
     workdir = Path(tempfile.mkdtemp(dir=folder))
     fields = experiment | {"trials": 1, "sweep": {}}
+    schedule = f"Schedule(milestones=({fields.pop('milestone')},))"
+    module = f"LossPrediction(detach_epoch={fields.pop('detach_epoch')})"
     recipe = folder / "recipe.py"
     values = ", ".join(f"{name}={value!r}" for name, value in fields.items())
     recipe.write_text(
-        "from aljax.config import Config\n\n\n"
-        f"def get_config():\n    return Config({values})\n"
+        "from aljax.config import Config, LossPrediction, Schedule\n\n\n"
+        "def get_config():\n"
+        f"    return Config({values}, schedule={schedule}, loss_prediction={module})\n"
     )
     launch = [sys.executable, str(HERE.parent / "launch.py"), f"--config={recipe}"]
     launch += [f"--workdir={workdir}", f"--compile_cache_dir={folder / 'programs'}"]
@@ -68,7 +72,11 @@ def run_aljax(experiment: dict, folder: Path) -> dict:
     (path,) = workdir.glob("*/*/*/trial_1/cycles.jsonl")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     about = json.loads((path.parent / "config.json").read_text())
-    ran = {name: about["config"][name] for name in SHARED}
+    known = about["config"] | {
+        "milestone": about["config"]["schedule.milestones"][0],
+        "detach_epoch": about["config"]["loss_prediction.detach_epoch"],
+    }
+    ran = {name: known[name] for name in SHARED}
     # The device reads "<count> x <kind>"; only a CPU's kind is "cpu".
     on_cpu = about["device"].split(" x ", 1)[1].startswith("cpu")
     return {
@@ -210,7 +218,8 @@ def parse() -> argparse.Namespace:
         parser.add_argument(f"--{name}", choices=allowed, default=allowed[0])
     counts = {
         **{"width": 64, "epochs": 3, "batch_size": 128, "cycles": 3, "initial": 384},
-        **{"budget": 384, "pool_subset": 1500, "rounds": 5},
+        **{"budget": 384, "pool_subset": 1500, "rounds": 5, "milestone": 160},
+        "detach_epoch": 120,
     }
     for name, default in counts.items():
         parser.add_argument(f"--{name}", type=positive, default=default)

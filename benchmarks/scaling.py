@@ -136,15 +136,15 @@ def rows(measured: dict[Case, list[dict]]) -> list[dict]:
     return table
 
 
-def show(report: dict) -> None:
+def show(found: dict) -> None:
     """Prints the table."""
-    if report["virtual"]:
+    if found["virtual"]:
         print("Virtual devices on one CPU: overhead is measured, not speed.")
     print(
         "phase  scaling devices processes batch   images/s  overhead [range]  "
         "collectives"
     )
-    for row in report["rows"]:
+    for row in found["rows"]:
         low, high = min(row["overhead_rounds"]), max(row["overhead_rounds"])
         print(
             f"{row['phase']:6} {row['scaling']:7} {row['devices']:7} "
@@ -155,17 +155,17 @@ def show(report: dict) -> None:
         )
 
 
-def draw(report: dict, path: Path) -> None:
+def draw(found: dict, path: Path) -> None:
     """Overhead, or efficiency on real devices, over the number of devices."""
     import matplotlib
 
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    field = "overhead" if report["virtual"] else "efficiency"
+    field = "overhead" if found["virtual"] else "efficiency"
     figure, axes = pyplot.subplots(figsize=(6.4, 3.2), layout="constrained")
     lines: dict[tuple, list] = {}
-    for row in report["rows"]:
+    for row in found["rows"]:
         kind = row["phase"], row["scaling"], row["processes"]
         lines.setdefault(kind, []).append((row["devices"], 100 * row[field]))
     for (phase, scaling, processes), line in lines.items():
@@ -173,9 +173,9 @@ def draw(report: dict, path: Path) -> None:
         label += f", {processes} processes" * (processes > 1)
         style = {"strong": "-", "weak": "--"}[scaling]
         axes.plot(*zip(*line, strict=True), style, marker="o", label=label)
-    virtual = "virtual " * report["virtual"]
+    virtual = "virtual " * found["virtual"]
     axes.set(xlabel=f"{virtual}devices", ylabel=f"{field}, %")
-    axes.set_xticks(sorted({row["devices"] for row in report["rows"]}))
+    axes.set_xticks(sorted({row["devices"] for row in found["rows"]}))
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right center", fontsize="small", frameon=False)
     figure.savefig(path, dpi=150)
@@ -212,21 +212,26 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def report(flags: argparse.Namespace, measured: dict[Case, list[dict]]) -> dict:
+    """What the rounds so far have come to."""
+    some = next(iter(measured.values()))[0]
+    about = {name: some[name] for name in ("device", "commit", "versions", "xla_flags")}
+    settings = vars(flags) | {"json": flags.json.name}
+    virtual = some["platform"] == "cpu"
+    return about | {"virtual": virtual, "settings": settings, "rows": rows(measured)}
+
+
 def main() -> None:
     flags = parse()
     measured: dict[Case, list[dict]] = {case: [] for case in cases(flags)}
     for number in range(flags.rounds):
         for case in measured:
-            measured[case].append(measure(flags, case))
             print(f"round {number + 1}/{flags.rounds}: {case}", file=sys.stderr)
-    some = next(iter(measured.values()))[0]
-    about = {name: some[name] for name in ("device", "commit", "versions", "xla_flags")}
-    settings = vars(flags) | {"json": flags.json.name}
-    virtual = some["platform"] == "cpu"
-    report = about | {"virtual": virtual, "settings": settings, "rows": rows(measured)}
-    show(report)
-    flags.json.write_text(json.dumps(report, indent=2) + "\n")
-    draw(report, flags.json.with_suffix(".png"))
+            measured[case].append(measure(flags, case))
+        found = report(flags, measured)
+        flags.json.write_text(json.dumps(found, indent=2) + "\n")
+    show(found)
+    draw(found, flags.json.with_suffix(".png"))
 
 
 if __name__ == "__main__":
