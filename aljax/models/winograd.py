@@ -9,8 +9,9 @@ inputs. With the paper's B, G and A, per tile and channel,
 where the product in the middle is, over all tiles, 36 matrix products. All four maps
 are linear, so the gradients are their transposes and never leave that domain.
 
-Every transform is written as sums of strided slices, rows before columns: a product
-with a 6x6 matrix is several times slower.
+Every transform is written as sums of strided slices: a product with a 6x6 matrix is
+several times slower. Between the two of an image, its tiles of a row and their channels
+are one dimension, which XLA makes one long loop.
 """
 
 from collections.abc import Sequence
@@ -87,32 +88,33 @@ def unpack(u: jax.Array) -> jax.Array:
 
 def expand(x: jax.Array) -> jax.Array:
     """B' x B: images `[B, H, W, C]` to `[36, tiles, C]`."""
-    high, wide = _tiles(x.shape[1]), _tiles(x.shape[2])
-    after = [TILE * n + 1 - s for n, s in zip((high, wide), x.shape[1:3], strict=True)]
+    b, h, w, c = x.shape
+    high, wide = _tiles(h), _tiles(w)
+    after = [TILE * n + 1 - s for n, s in ((high, h), (wide, w))]
     x = jnp.pad(x, ((0, 0), (1, after[0]), (1, after[1]), (0, 0)))
-    end = TILE * (high - 1) + 1
-    rows = jnp.stack(_b([x[:, i : i + end : TILE] for i in range(POINTS)]))
     end = TILE * (wide - 1) + 1
-    both = _b([rows[:, :, :, i : i + end : TILE] for i in range(POINTS)])
-    return jnp.stack(both, 1).reshape(POINTS**2, -1, x.shape[3])
+    columns = jnp.stack(_b([x[:, :, i : i + end : TILE] for i in range(POINTS)]))
+    columns = columns.reshape(POINTS, b, -1, wide * c)
+    end = TILE * (high - 1) + 1
+    both = _b([columns[:, :, i : i + end : TILE] for i in range(POINTS)])
+    return jnp.stack(both).reshape(POINTS**2, -1, c)
 
 
 def expand_transpose(v: jax.Array, shape: Sequence[int]) -> jax.Array:
     """The transpose of `expand`: `[36, tiles, C]` to images of `shape`."""
     b, h, w, c = shape
-    v = v.reshape(POINTS, POINTS, b, _tiles(h), _tiles(w), c)
-    columns = _overlap([v[:, i] for i in range(POINTS)], axis=3)
-    columns = columns.reshape(POINTS, b, _tiles(h), TILE * _tiles(w), c)
-    rows = _overlap([columns[i] for i in range(POINTS)], axis=1)
-    return rows.transpose(0, 1, 3, 2, 4).reshape(b, TILE * _tiles(h), -1, c)[:, :h, :w]
+    high, wide = _tiles(h), _tiles(w)
+    v = v.reshape(POINTS, POINTS, b, high, wide * c)
+    rows = _overlap(v).reshape(POINTS, b, TILE * high, wide, c)
+    return _overlap(rows).reshape(b, TILE * high, -1, c)[:, :h, :w]
 
 
-def _overlap(points: Sequence[jax.Array], axis: int) -> jax.Array:
-    """Adds up tiles that overlap by two inputs; the four of a tile go to axis -2."""
+def _overlap(points: jax.Array) -> jax.Array:
+    """Adds up tiles that overlap by two inputs: `[6, …, n, X]` to `[…, n, 4, X]`."""
 
     def shift(x, before, after):
         pad = [(0, 0, 0)] * x.ndim
-        pad[axis] = (before, after, 0)
+        pad[-2] = (before, after, 0)
         return jax.lax.pad(x, jnp.zeros((), x.dtype), pad)
 
     # The first input of a tile lies in the padding of the image or in the tile before.
@@ -125,11 +127,12 @@ def _overlap(points: Sequence[jax.Array], axis: int) -> jax.Array:
 def reduce(m: jax.Array, shape: Sequence[int]) -> jax.Array:
     """A' m A: `[36, tiles, F]` to images of `shape`."""
     b, h, w, f = shape
-    m = m.reshape(POINTS, POINTS, b, _tiles(h), _tiles(w), f)
-    columns = jnp.stack(_a([m[:, i] for i in range(POINTS)]), -2)
-    columns = columns.reshape(POINTS, b, _tiles(h), TILE * _tiles(w), f)
-    y = jnp.stack(_a([columns[i] for i in range(POINTS)]), 2)
-    return y.reshape(b, TILE * _tiles(h), -1, f)[:, :h, :w]
+    high, wide = _tiles(h), _tiles(w)
+    rows = jnp.stack(_a(m.reshape(POINTS, POINTS, -1)))
+    rows = rows.reshape(TILE, POINTS, b, high, wide, f)
+    y = jnp.stack(_a(rows.swapaxes(0, 1)), -2)
+    y = y.reshape(TILE, b, high, -1, f).transpose(1, 2, 0, 3, 4)
+    return y.reshape(b, TILE * high, -1, f)[:, :h, :w]
 
 
 def reduce_transpose(g: jax.Array) -> jax.Array:
@@ -137,7 +140,8 @@ def reduce_transpose(g: jax.Array) -> jax.Array:
     b, h, w, f = g.shape
     high, wide = _tiles(h), _tiles(w)
     g = jnp.pad(g, ((0, 0), (0, TILE * high - h), (0, TILE * wide - w), (0, 0)))
-    g = g.reshape(b, high, TILE, wide, TILE, f)
-    rows = jnp.stack(_a_transpose([g[:, :, i] for i in range(TILE)]))
-    both = _a_transpose([rows[..., i, :] for i in range(TILE)])
-    return jnp.stack(both, 1).reshape(POINTS**2, -1, f)
+    g = g.reshape(b, TILE * high, wide, TILE, f)
+    columns = jnp.stack(_a_transpose([g[..., i, :] for i in range(TILE)]))
+    columns = columns.reshape(POINTS, b, high, TILE, wide * f)
+    both = _a_transpose([columns[:, :, :, i] for i in range(TILE)])
+    return jnp.stack(both).reshape(POINTS**2, -1, f)
