@@ -188,6 +188,7 @@ def report(flags: argparse.Namespace, rounds: list[dict[str, dict]]) -> dict:
         "ratio_rounds": ratios("aljax", best),
         **others,
         "accuracy": {s: [r[s]["accuracy"][-1] for r in rounds] for s in sides},
+        "accuracy_of_cycles": {s: [r[s]["accuracy"] for r in rounds] for s in sides},
         "peak_bytes": medians("peak_bytes"),
     }
 
@@ -226,9 +227,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--others",
-        type=some_of(OTHERS),
+        type=lambda text: some_of(OTHERS)(text) if text else [],
         default=list(OTHERS),
-        help=f"sides to run beside {' and '.join(NEEDED)}",
+        help=f"sides to run beside {' and '.join(NEEDED)}; may be empty",
     )
     parser.add_argument("--torch_device", help="default: what aljax ran on")
     parser.add_argument("--json", type=Path, default=Path("end_to_end.json"))
