@@ -10,8 +10,8 @@ where the product in the middle is, over all tiles, 36 matrix products. All four
 are linear, so the gradients are their transposes and never leave that domain.
 
 Every transform is written as sums of strided slices: a product with a 6x6 matrix is
-several times slower. Between the two of an image, its tiles of a row and their channels
-are one dimension, which XLA makes one long loop.
+several times slower. The sums over rows take the tiles of a row and their channels as
+one dimension, which XLA makes one long loop.
 """
 
 from collections.abc import Sequence
