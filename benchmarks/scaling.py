@@ -209,7 +209,13 @@ def parse() -> argparse.Namespace:
     for name, default in counts.items():
         parser.add_argument(f"--{name}", type=positive, default=default)
     parser.add_argument("--json", type=Path, default=Path("scaling.json"))
-    return parser.parse_args()
+    flags = parser.parse_args()
+    if max(flags.processes) > 1 and not flags.srun:
+        try:
+            shares(max(flags.processes), "--processes")
+        except ValueError as error:
+            parser.error(str(error))
+    return flags
 
 
 def report(flags: argparse.Namespace, measured: dict[Case, list[dict]]) -> dict:
