@@ -153,6 +153,21 @@ def test_overhead_is_against_one_device_with_the_same_batch():
     assert weak["efficiency"] == pytest.approx(15 / 20)
 
 
+def test_each_local_process_sees_its_own_gpus(monkeypatch):
+    seen = {}
+
+    def printed(line, environment):
+        seen[line[-1]] = environment["CUDA_VISIBLE_DEVICES"]
+        return json.dumps({"of": line[-1]})
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,6,7")
+    monkeypatch.setattr(scaling, "printed", printed)
+    flags = Namespace(model="resnet18", width=4, precision="float32", steps=1, srun="")
+    found = scaling.measure(flags, scaling.Case("score", "strong", 4, 8, processes=2))
+    assert seen == {"--process=0": "3,5", "--process=1": "6,7"}
+    assert found == {"of": "--process=0"}
+
+
 def test_collectives_are_counted_in_a_program():
     text = """
       %a = f32[16,4]{1,0} all-reduce(f32[16,4] %x), replica_groups={}
@@ -205,6 +220,7 @@ def test_multiplications_are_those_of_pytorch(name):
         ("end_to_end", "--epochs=-1", "--epochs: '-1' is not a whole number"),
         ("scaling", "--devices=1,x", "--devices: 'x' is not a whole number"),
         ("scaling", "--processes=0", "--processes: '0' is not a whole number"),
+        ("scaling", "--processes=999", "--processes=999: this machine has"),
         ("layers", "--calls=0", "--calls: '0' is not a whole number"),
         ("overhead", "--rounds=0", "--rounds: '0' is not a whole number"),
         ("scaling", "--phases=test", "'test' is not one of train, score"),
@@ -247,7 +263,11 @@ def test_whole_experiment_of_a_tiny_network(tmp_path):
     pytest.importorskip("torch", reason="the benchmark compares with PyTorch")
     flags = "--epochs=1", "--cycles=2", "--initial=64", "--budget=64"
     flags += "--pool_subset=128", "--others=aljax_cached,torch_authors"
+    # Both sides tell what they ran with, and are refused if these are not the same.
+    flags += "--milestone=1", "--detach_epoch=1"
     report = run("end_to_end", tmp_path / "out.json", *flags)
+    assert report["settings"]["milestone"] == report["settings"]["detach_epoch"] == 1
+    assert [len(a) for a in report["accuracy_of_cycles"]["aljax"]] == [2]
     sides = {"aljax", "aljax_cached", "torch_tuned", "torch_authors"}
     assert report["seconds"].keys() == sides
     assert report["seconds"]["aljax_cached"] < report["seconds"]["aljax"]
