@@ -132,6 +132,18 @@ def _run(values: flags.FlagValues, config: Config, preemption: Preemption) -> in
     return ERROR if failures else DONE
 
 
+def _status_of(error: Exception) -> int:
+    """Says what went wrong, in a sentence where it has one; else raises it again."""
+    if isinstance(error, ValueError) and not processes.program_failed(error):
+        if not processes.heard(error):
+            complain(str(error))
+        return USAGE
+    if not jax.distributed.is_initialized():
+        raise error
+    complain(processes.broken(error))
+    return ERROR
+
+
 def main() -> int:
     """Runs what the command line says; returns the exit status.
 
@@ -151,10 +163,6 @@ def main() -> int:
         if processes.first():
             complain("preempted; the state is saved. Run the same command to go on.")
         status = PREEMPTED
-    except ValueError as error:
-        if not processes.heard(error):
-            complain(str(error))
-        status = USAGE
     except OSError as error:
         if not disk_failed(error):
             raise
@@ -164,10 +172,7 @@ def main() -> int:
         )
         processes.leave(ERROR)  # threads that cannot write have much to say at the end
     except Exception as error:
-        if not jax.distributed.is_initialized():
-            raise
-        complain(processes.broken(error))
-        status = ERROR
+        status = _status_of(error)
     if status not in (DONE, PREEMPTED) and jax.distributed.is_initialized():
         processes.leave(status)
     return status

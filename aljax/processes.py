@@ -33,6 +33,13 @@ _LAUNCHERS = {
     "srun": ("SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID"),
     "mpirun": ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
 }
+# How an error of a program begins: with the name of a status.
+_STATUSES = (
+    *("CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND"),
+    *("ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "ABORTED"),
+    *("FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL"),
+    *("UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"),
+)
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -215,9 +222,21 @@ def whoami() -> str:
     return f"process {jax.process_index()} of {jax.process_count()}"
 
 
+def program_failed(error: Exception) -> bool:
+    """Whether an exception is of a compiled program, not of what was asked for.
+
+    Where a call of `jax.jit` waits for its program, as with collectives on a CPU, the
+    error is a ValueError, which only its text tells from others.
+    """
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        return True
+    status = str(error).split(": ", 1)[0]
+    return isinstance(error, ValueError) and status in _STATUSES
+
+
 def broken(error: Exception) -> str:
     """What to say where one of several processes cannot go on."""
-    if not isinstance(error, jax.errors.JaxRuntimeError):
+    if not program_failed(error):
         traceback.print_exception(error)
     reason = (str(error).splitlines() or [""])[0][:200]
     return (

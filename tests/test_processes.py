@@ -15,8 +15,8 @@ import jax
 import numpy as np
 import pytest
 
+from aljax import command_line, parallel, processes
 from aljax import experiment as experiment_module
-from aljax import parallel, processes
 from aljax.checkpoint import PREEMPTED, Preemption
 from aljax.console import Console
 from aljax.experiment import run_trial
@@ -210,8 +210,8 @@ def test_the_others_go_when_one_dies(victim, programs, tmp_path):
     begun = time.monotonic()
     status, said = together.finish(started, PATIENCE_SECONDS)[1 - victim]
     assert time.monotonic() - begun < PATIENCE_SECONDS
-    assert status not in (0, PREEMPTED), said
-    # The second is what JAX says, if it notices first.
+    # The second is what JAX says, and how it ends, if it notices first.
+    assert status in (command_line.ERROR, -signal.SIGABRT), said
     assert "has lost the others" in said or "another task died" in said, said
     if victim == 1:
         return
@@ -223,6 +223,57 @@ def test_the_others_go_when_one_dies(victim, programs, tmp_path):
     (path,) = tmp_path.rglob("cycles.jsonl")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [row["cycle"] for row in rows] == [1, 2, 3]
+
+
+def failure():
+    """What a call raises whose program fails, after two that did not."""
+    fails = []
+
+    def check(x):
+        assert not fails
+        return x
+
+    shape = jax.ShapeDtypeStruct((), np.float32)
+    program = jax.jit(lambda x: jax.pure_callback(check, shape, x))
+    for _ in range(2):  # the second takes JAX's short way
+        jax.block_until_ready(program(np.float32(1)))
+    fails.append(True)
+    with pytest.raises((ValueError, jax.errors.JaxRuntimeError)) as caught:
+        jax.block_until_ready(program(np.float32(1)))
+    return caught.value
+
+
+def test_programs_that_fail_are_told_from_wrong_input():
+    said = "UNKNOWN: Gloo AllGather failed"
+    assert processes.program_failed(failure())
+    assert processes.program_failed(jax.errors.JaxRuntimeError(said))
+    assert processes.program_failed(ValueError(said))
+    assert not processes.program_failed(ValueError(f"config.model: {said}"))
+    assert not processes.program_failed(KeyError(said))
+
+
+# The second dies once both have agreed on something; the first would go on agreeing.
+DIES = """
+import itertools, os, sys
+from aljax import command_line, processes
+def agree(*arguments):
+    for step in itertools.count():
+        processes.highest(step)
+        if not processes.first():
+            os._exit(1)
+command_line.run_experiment = agree
+sys.exit(command_line.main())
+"""
+
+
+@pytest.mark.slow
+def test_a_lost_process_is_not_taken_for_a_wrong_flag(tmp_path):
+    (status, said), _ = together.finish(
+        together.start([f"--workdir={tmp_path}"], 2, program=("-c", DIES)),
+        PATIENCE_SECONDS,
+    )
+    assert status == command_line.ERROR
+    assert "process 0 of 2 failed or has lost the others" in said
 
 
 @pytest.mark.slow

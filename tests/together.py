@@ -29,14 +29,16 @@ def start(
     count: int = 1,
     devices: int = 1,
     extra: Sequence[str] = (),
+    program: Sequence[str] = (str(LAUNCH),),
 ) -> list[subprocess.Popen]:
-    """Starts launch_tiny.py as `count` processes, each with so many virtual devices.
+    """Starts a program as `count` processes, each with so many virtual devices.
 
     Args:
         arguments: of all of them.
         count: of processes.
         devices: of each.
         extra: arguments in which {i} is the number of the process.
+        program: what Python is given before the arguments.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     flags += f" --xla_force_host_platform_device_count={devices}"
@@ -44,7 +46,7 @@ def start(
     (port,) = free_ports(1)
     started = []
     for i in range(count):
-        command = [sys.executable, str(LAUNCH), *arguments]
+        command = [sys.executable, *program, *arguments]
         command += [argument.format(i=i) for argument in extra]
         if count > 1:
             command += [f"--coordinator=localhost:{port}"]
