@@ -1,4 +1,4 @@
-"""What the tests share: a small dataset, a small learner, and weights for one."""
+"""What the tests share: a small dataset, a small learner, weights for one, an end."""
 
 from functools import partial
 
@@ -13,6 +13,7 @@ from aljax.models.loss_prediction import LossPrediction as Module
 from aljax.models.resnet import BasicBlock, ResNet
 from aljax.optimizers import Sgd
 from aljax.parallel import AXIS
+from tests import together
 
 CLASSES = ("top", "middle", "bottom")
 
@@ -25,6 +26,13 @@ def _images(random, count):
     return images + 120 * (third == labels[:, None]).astype(np.uint8)[
         :, :, None, None
     ], labels
+
+
+@pytest.fixture(autouse=True)
+def none_left_running():
+    """What `together.start` has started does not run beside the next test."""
+    yield
+    together.kill_all()
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ import numpy as np
 
 def resident():
     lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(x for x in lines if x.startswith("VmRSS")).split()[1]) // 1024
+    return int(next(x for x in lines if x.startswith("RssAnon")).split()[1]) // 1024
 
 if "given" in sys.argv:
     environment.trim_after_compiling()

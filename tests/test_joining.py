@@ -2,7 +2,7 @@
 
 import importlib.util
 import os
-from time import sleep
+import threading
 
 import jax
 import pytest
@@ -91,12 +91,17 @@ def test_flags_that_do_not_fit(given, words, asked):
     assert not asked
 
 
-@pytest.mark.parametrize("late", [True, False])
-def test_what_is_waited_for_is_said_after_a_while(late, asked, monkeypatch, capsys):
-    monkeypatch.setattr(processes, "SILENT_SECONDS", 0.3)
-    if late:
-        monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: sleep(1))
+def test_what_is_waited_for_is_said_after_a_while(asked, monkeypatch):
+    told, said = threading.Event(), []
+    monkeypatch.setattr(processes, "SILENT_SECONDS", 0.1)
+    monkeypatch.setattr(processes, "complain", lambda x: (said.append(x), told.set()))
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: told.wait(60))
     processes.join("a:1", 2, 0)
-    sleep(0.6)  # nothing comes afterwards
-    said = capsys.readouterr().err
-    assert said.count("still waiting for the other processes") == late
+    (sentence,) = said
+    assert "still waiting for the other processes" in sentence
+
+
+def test_nothing_is_said_once_all_have_come(asked):
+    processes.join("a:1", 2, 0)
+    timers = [t for t in threading.enumerate() if isinstance(t, threading.Timer)]
+    assert all(timer.finished.is_set() for timer in timers)

@@ -72,17 +72,16 @@ def states(job):
     return dict(line.split() for line in listed.splitlines())
 
 
+def wait_until_it_trains(job, task, workdir):
+    """Until then a signal might come before it listens."""
+    wait_for(lambda: states(job).get(task) == "RUNNING", workdir)
+    before = set(together.saves(workdir))
+    wait_for(lambda: set(together.saves(workdir)) - before, workdir)
+
+
 def take_node_away(job, task, workdir):
-    """Sends a job that the task makes room for, once that has run for a while."""
-
-    def under_way():
-        if states(job).get(task) != "RUNNING":
-            return False
-        listed = slurm_says("scontrol", "show", "job", f"{job}_{task}")
-        age = listed.split("RunTime=")[1].split()[0]
-        return age >= "00:00:06"
-
-    wait_for(under_way, workdir)
+    """Sends a job that the task makes room for, once that is training."""
+    wait_until_it_trains(job, task, workdir)
     slurm_says("sbatch", "--partition=high", "--output=/dev/null", "--wrap=sleep 1")
     wait_for(lambda: states(job).get(task) == "PENDING", workdir)
 
@@ -117,8 +116,7 @@ def test_time_limit_requeues_and_cancelling_does_not(cluster, programs, tmp_path
     wait_for(lambda: states(job).get("1") == "PENDING", workdir)
     assert "preempted; the state is saved" in log.read_text()
     slurm_says("scontrol", "update", f"JobId={job}_1", "TimeLimit=60")
-    wait_for(lambda: states(job).get("1") == "RUNNING", workdir)
-    time.sleep(8)  # until it listens to signals
+    wait_until_it_trains(job, "1", workdir)
     slurm_says("scancel", job)
     wait_for(lambda: not states(job), workdir)
     time.sleep(8)  # longer than a requeued job waits

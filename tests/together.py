@@ -1,7 +1,10 @@
 """Several processes that form one run, on this machine."""
 
+import contextlib
 import json
 import os
+import random
+import signal
 import socket
 import subprocess
 import sys
@@ -11,16 +14,22 @@ from pathlib import Path
 from tests.test_experiment.runs import results
 
 LAUNCH = Path(__file__).parent / "launch_tiny.py"
+_started: list[subprocess.Popen] = []
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of this machine on which nobody listens."""
-    sockets = [socket.socket() for _ in range(count)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
+    """Ports of this machine on which nobody listens.
+
+    They lie below those that Linux gives to whoever connects to something, one of which
+    another process may be given before this one is used.
+    """
+    ports = []
+    with contextlib.ExitStack() as stack:
+        for port in random.sample(range(10_000, 32_768), 1000):
+            if len(ports) < count:
+                with contextlib.suppress(OSError):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                    ports.append(port)
     return ports
 
 
@@ -52,8 +61,21 @@ def start(
             command += [f"--coordinator=localhost:{port}"]
             command += [f"--processes={count}", f"--process={i}"]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        started.append(subprocess.Popen(command, env=environment, text=True, **pipes))
+        process = subprocess.Popen(
+            command, env=environment, text=True, start_new_session=True, **pipes
+        )
+        started.append(process)
+    _started.extend(started)
     return started
+
+
+def kill_all() -> None:
+    """Ends what `start` has started and what that has, as after a failed test."""
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
 
 
 def saves(workdir: Path) -> list[Path]:

@@ -74,6 +74,7 @@ def test_a_cancelled_task_does_not_ask_for_its_requeue(asked, tmp_path):
     )
     process = run_script(tmp_path, body)
     while not (ready.exists() and ready.read_text().endswith("\n")):
+        assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)  # SLURM ends the script and its steps alike
     os.kill(int(ready.read_text()), signal.SIGTERM)
