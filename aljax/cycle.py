@@ -120,7 +120,7 @@ def buy(trial: Trial, cycle: int) -> None:
     """Queries for `cycle`, labels what was chosen, and starts its accounts."""
     with timing.Stopwatch(trial.session.clock) as watch:
         chosen, scored = choose(trial, cycle)
-    rate = scored / watch.seconds if scored else None
+    rate = scored / watch.seconds if scored and watch.seconds else None
     trial.pool = trial.pool.label(chosen)
     trial.progress = Progress(
         cycle,
@@ -172,9 +172,11 @@ def train(trial: Trial) -> None:
         requested, due, per_step = highest(
             session.preemption.requested,
             time.monotonic() - saved >= config.checkpoint_seconds,
-            watch.seconds / (target - step),
+            max(watch.seconds, 1e-9) / (target - step),
         )
-        steps = max(1, min(2 * (target - step), int(CALL_SECONDS / per_step)))
+        steps = max(
+            1, min(2 * (target - step), int(CALL_SECONDS / max(per_step, 1e-9)))
+        )
         step = target
         if requested or due or step == trial.last_step:
             trial.save()

@@ -17,6 +17,7 @@ class CompileClock:
     """
 
     def __init__(self):
+        self._begun = time.monotonic()
         self.seconds = 0.0
         self.programs = 0
         self._spans: list[tuple[float, float]] = []
@@ -27,7 +28,8 @@ class CompileClock:
             return
         self.programs += event == _COMPILED
         end = time.monotonic()
-        start = end - seconds
+        # JAX reads a clock that may be set while it compiles.
+        start = min(max(end - seconds, self._begun), end)
         while self._spans and self._spans[-1][0] >= start:
             inner = self._spans.pop()
             self.seconds -= inner[1] - inner[0]
@@ -49,8 +51,9 @@ class Stopwatch:
         return self
 
     def __exit__(self, *error):
-        self.compiling = self._clock.seconds - self._compiled
-        self.seconds = max(time.monotonic() - self._start - self.compiling, 0.0)
+        elapsed = time.monotonic() - self._start
+        self.compiling = min(self._clock.seconds - self._compiled, elapsed)
+        self.seconds = elapsed - self.compiling
 
 
 def peak_device_bytes() -> int | None:

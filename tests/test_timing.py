@@ -6,6 +6,7 @@ import time
 import jax
 import numpy as np
 
+from aljax.timing import _COMPILED as COMPILED
 from aljax.timing import CompileClock, Stopwatch, peak_device_bytes, peak_host_bytes
 
 
@@ -34,6 +35,15 @@ def test_stopwatch_takes_compiling_out():
     with Stopwatch(clock) as again:
         jax.block_until_ready(program(np.eye(7, dtype=np.float32)))
     assert again.compiling == 0 and again.seconds > 0
+
+
+def test_clocks_that_are_set_while_it_compiles():
+    clock = CompileClock()
+    for seconds in (3600, -3600):
+        with Stopwatch(clock) as watch:
+            jax.monitoring.record_event_duration_secs(COMPILED, seconds)
+        assert 0 <= watch.compiling <= clock.seconds < 60
+        assert watch.seconds >= 0
 
 
 def test_peak_host_bytes():
