@@ -42,7 +42,10 @@ def write_json(path: Path, content: Any) -> None:
 
 def read_json(path: Path) -> Any | None:
     """Reads a file, or returns None where there is none."""
-    return json.loads(path.read_text()) if path.exists() else None
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
 
 
 def environment(devices: Devices | None = None) -> dict[str, Any]:
@@ -251,12 +254,27 @@ def write_results(workdir: Path) -> None:
     but name no folder of the usual three put each member of the grid, and a
     `results.json` of its own, into a folder such as `width=16`.
     """
+    known = None
+    # Another process may finish a run, and write it, after this one has looked.
+    while True:
+        tables, finished = _tables(workdir)
+        if finished == known:
+            return
+        for base, table in tables.items():
+            write_json(base / "results.json", table)
+        known = finished
+
+
+def _tables(workdir: Path) -> tuple[dict[Path, dict], int]:
+    """What each `results.json` in a workdir should hold, and how many runs are done."""
     tables: dict[Path, dict] = {}
+    finished = 0
     for folder in find_runs(workdir):
         rows, about = folder.rows(), read_json(folder.path / "config.json")
         if not rows or about is None:
             continue
         base, config = folder.path.parents[3], about["config"]
+        finished += len(rows) == config["cycles"]
         table = tables.setdefault(base, {"strategies": {}})["strategies"]
         for name in (config["strategy"], config["optimizer"]):
             table = table.setdefault(name, {})
@@ -268,5 +286,4 @@ def write_results(workdir: Path) -> None:
         entry["accuracies"].append(
             [round(100 * row["test_accuracy"], 6) for row in rows]
         )
-    for base, table in tables.items():
-        write_json(base / "results.json", table)
+    return tables, finished

@@ -2,9 +2,11 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
+from aljax import results
 from aljax.config import Config, Data, Schedule, flatten, replace
 from aljax.grid import expand, shard
 from aljax.results import (
@@ -110,6 +112,17 @@ def test_write_json_is_whole_or_not_at_all(tmp_path):
         write_json(path, {"a": object()})
     assert read_json(path) == {"a": [1, None]}
     assert os.listdir(tmp_path) == ["a.json"]
+    assert read_json(path / "a.json") is None
+
+
+def test_a_file_that_goes_while_it_is_looked_at_is_none(tmp_path, monkeypatch):
+    write_json(tmp_path / "a.json", {})
+
+    def gone(path):
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "read_text", gone)
+    assert read_json(tmp_path / "a.json") is None
 
 
 def test_results(tmp_path):
@@ -162,6 +175,27 @@ def test_results_of_one_shard_keep_those_of_the_others(tmp_path):
         write_results(tmp_path)
     strategies = read_json(tmp_path / "results.json")["strategies"]
     assert strategies.keys() == {"random", "entropy"}
+
+
+def test_results_of_a_run_that_ends_while_they_are_written(tmp_path, monkeypatch):
+    config = Config(trials=2, cycles=1)
+    first, second = (
+        RunFolder(tmp_path / r.folder) for r in open_runs(tmp_path, config)
+    )
+    first.append(row(1, 0.5))
+    written = []
+
+    def write_late(path, content):
+        if not written:
+            second.append(row(1, 0.25))
+        written.append(path)
+        write_json(path, content)
+
+    monkeypatch.setattr(results, "write_json", write_late)
+    write_results(tmp_path)
+    assert len(written) == 2
+    table = read_json(tmp_path / "results.json")["strategies"]["learning_loss"]["sgd"]
+    assert table["resnet18"]["accuracies"] == [[50.0], [25.0]]
 
 
 def test_config_of_a_workdir_remembers_every_grid(tmp_path):
