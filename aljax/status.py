@@ -37,10 +37,10 @@ def _trained(config: Config, rows: list[dict[str, Any]]) -> int:
 def look(run: Run, workdir: Path) -> Status:
     """Reads the state of a run off its folder, which need not be there."""
     folder = RunFolder(workdir / run.folder)
+    holder = lock.holder(folder.path)  # first: it may finish the run meanwhile
     rows = folder.rows()[: run.config.cycles]
     if len(rows) == run.config.cycles:
         return Status(run, "done", rows)
-    holder = lock.holder(folder.path)
     if holder:
         return Status(run, "running", rows, holder)
     reason = folder.failure()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from aljax import lock
 from aljax.config import Config, replace
 from aljax.grid import expand
 from aljax.lock import locked
@@ -70,6 +71,16 @@ def test_every_state(tmp_path):
     )
     assert [line.split()[0] for line in waiting] == ["waiting"] * 3
     assert said[-1].startswith("6 runs: 1 done, 1 running, 3 waiting, 1 failed; ")
+
+
+def test_a_run_that_ends_while_one_looks_is_done(tmp_path, monkeypatch):
+    folder = open_run(tmp_path, RUNS[0], 1)
+
+    def ends(path):
+        folder.append(dict.fromkeys(ROW_FIELDS) | {"cycle": 2})
+
+    monkeypatch.setattr(lock, "holder", ends)
+    assert look(RUNS[0], tmp_path).state == "done"
 
 
 def test_a_failed_run_that_is_taken_up_again_has_not_failed(tmp_path):
