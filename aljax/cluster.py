@@ -265,7 +265,9 @@ def submit(script: str, workdir: Path) -> str:
         for path in made:
             path.rmdir()
         raise
-    (folder / f"{job}.sh").write_text(script)
+    part = folder / f"{job}.part"
+    part.write_text(script)
+    part.replace(folder / f"{job}.sh")  # which others read
     return job
 
 
