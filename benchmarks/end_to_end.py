@@ -83,9 +83,8 @@ def run_aljax(experiment: dict, folder: Path) -> dict:
         "seconds": seconds,
         "accuracy": [row["test_accuracy"] for row in rows],
         "labelled": [row["labeled"] for row in rows],
-        "peak_bytes": max(
-            row["peak_device_bytes"] or row["peak_host_bytes"] for row in rows
-        ),
+        "compile_seconds": sum(row["compile_seconds"] for row in rows),
+        "peak_bytes": max(r["peak_device_bytes"] or r["peak_host_bytes"] for r in rows),
         "settings": ran | {"platform": "cpu" if on_cpu else "gpu"},
         "about": {n: about[n] for n in ("device", "commit", "versions", "xla_flags")},
     }
@@ -159,9 +158,10 @@ def check_same(results: dict[str, dict]) -> None:
 def report(flags: argparse.Namespace, rounds: list[dict[str, dict]]) -> dict:
     """What the rounds so far have come to; medians, and every round's ratio."""
     sides = list(rounds[0])
+    ours = [side for side in sides if side.startswith("aljax")]
 
-    def medians(name: str) -> dict:
-        return {s: statistics.median(r[s][name] for r in rounds) for s in sides}
+    def medians(name: str, of: list[str] = sides) -> dict:
+        return {s: statistics.median(r[s][name] for r in rounds) for s in of}
 
     def ratios(side: str, over: str) -> list[float]:
         return [r[over]["seconds"] / r[side]["seconds"] for r in rounds]
@@ -183,6 +183,7 @@ def report(flags: argparse.Namespace, rounds: list[dict[str, dict]]) -> dict:
         "rounds": len(rounds),
         "settings": settings(flags),
         "seconds": seconds,
+        "compile_seconds": medians("compile_seconds", ours),
         "torch_compile": best == "torch_compiled",
         "ratio_over_tuned": statistics.median(ratios("aljax", best)),
         "ratio_rounds": ratios("aljax", best),
