@@ -13,7 +13,7 @@ from aljax.config import Config, flatten
 from aljax.console import answer, complain
 from aljax.experiment import check_batches, check_pools, prepare_data, run_experiment
 from aljax.grid import Run, expand, only, shard, validate_grid
-from aljax.parallel import choose_devices, use_compile_cache
+from aljax.parallel import choose_devices, meet, use_compile_cache
 from aljax.processes import by_first
 from aljax.results import check_experiment, check_workdir, write_results
 
@@ -111,14 +111,16 @@ def _run(values: flags.FlagValues, config: Config, preemption: Preemption) -> in
     if values.runs_per_node != 1:
         return _side_by_side(values, config, groups, workdir, preemption)
     processes.join(values.coordinator, values.processes, values.process)
+    alike = values.shard, values.only, values.devices, values.parallel
     processes.check_same(
-        (str(workdir), values.shard, values.only, flatten(config)),
-        "was given another experiment or other runs than the first one; give all of "
-        "them the same flags, or --processes=1 where each is on its own.",
+        (str(workdir), *alike, flatten(config)),
+        "was given another experiment, other runs or other devices than the first one; "
+        "give all of them the same flags, or --processes=1 where each is on its own.",
     )
     environment.trim_after_compiling()
     use_compile_cache(values.compile_cache_dir)
     devices = choose_devices(values.devices, values.parallel)
+    meet(devices)
     check_batches(config, devices.size)
     by_first(check_workdir, workdir, config)
     by_first(check_pools, groups, values.data_dir)
@@ -133,7 +135,18 @@ def _run(values: flags.FlagValues, config: Config, preemption: Preemption) -> in
 
 
 def _status_of(error: Exception) -> int:
-    """Says what went wrong, in a sentence where it has one; else raises it again."""
+    """Says what went wrong, and returns the exit status.
+
+    A disk that failed ends the process here. An error that has no sentence is raised
+    again, or printed where other processes are not to wait for this one.
+    """
+    if isinstance(error, OSError) and disk_failed(error):
+        if not processes.heard(error):
+            complain(
+                f"{error}. What was saved before is kept; make room, or bring the disk "
+                "back, and run the same command to go on."
+            )
+        processes.leave(ERROR)  # threads that cannot write have much to say at the end
     if isinstance(error, ValueError) and not processes.program_failed(error):
         if not processes.heard(error):
             complain(str(error))
@@ -163,14 +176,6 @@ def main() -> int:
         if processes.first():
             complain("preempted; the state is saved. Run the same command to go on.")
         status = PREEMPTED
-    except OSError as error:
-        if not disk_failed(error):
-            raise
-        complain(
-            f"{error}. What was saved before is kept; make room, or bring the disk "
-            "back, and run the same command to go on."
-        )
-        processes.leave(ERROR)  # threads that cannot write have much to say at the end
     except Exception as error:
         status = _status_of(error)
     if status not in (DONE, PREEMPTED) and jax.distributed.is_initialized():

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from jax import lax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -73,6 +74,17 @@ def _over_processes(found, processes, count, executor) -> Mesh:
             f"use as many of their own; choose {fit}."
         )
     return Mesh(np.array([d for own in by_process for d in own[:each]]), (AXIS,))
+
+
+def meet(devices: Devices) -> None:
+    """Connects the devices of several processes, all of which must call it.
+
+    On CPUs a process that is 30 s late for the first collective of its devices is taken
+    for lost; later ones wait. So they meet before one compiles for longer than that.
+    """
+    if jax.process_count() > 1:
+        program = spmd(lambda x: lax.psum(x, AXIS), devices, (EVERYWHERE,), EVERYWHERE)
+        jax.block_until_ready(program(np.float32(1)))
 
 
 def spmd(f: Callable, devices: Devices, in_specs, out_specs, donate=()) -> Callable:

@@ -12,6 +12,7 @@ import pickle
 import re
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
@@ -26,6 +27,7 @@ from aljax.console import complain
 JOIN_SECONDS = 300  # for all processes to come
 SILENT_SECONDS = 15  # of them, before it is said what is being waited for
 HEARTBEAT_SECONDS = 60  # a process that is silent for so long is taken for dead
+LEAVE_SECONDS = 1  # that the first process gives the others to leave before it
 _HEADER_BYTES = 2**12
 _CHUNK_BYTES = 2**22
 # Where those that start processes say how many there are, and which one this is.
@@ -246,13 +248,16 @@ def broken(error: Exception) -> str:
 
 
 def leave(status: int) -> NoReturn:
-    """Ends this process at once, without waiting for other processes or threads.
+    """Ends this process, without waiting for what other processes or threads do.
 
     At its ordinary end JAX would wait for the other processes of the run, while they
-    wait for their next message.
+    wait for their next message. Where all leave, the first goes last, for JAX aborts
+    those that outlive it.
     """
     sys.stdout.flush()
     sys.stderr.flush()
+    if jax.distributed.is_initialized() and first():
+        time.sleep(LEAVE_SECONDS)
     os._exit(status)
 
 

@@ -66,6 +66,7 @@ class Measured:
         dataset = random_dataset(flags.images)
         self.flags = flags
         self.devices = parallel.choose_devices(flags.devices)
+        parallel.meet(self.devices)
         recipe = learner.make_learner(config, dataset, with_module=True)
         start = jax.jit(lambda key: learner.init(recipe, key))(jax.random.key(0))
         everything = training.Labels(
@@ -196,7 +197,7 @@ def measure(flags: argparse.Namespace) -> dict:
     }
     if flags.devices > 1:
         row["collectives"], row["collective_bytes"] = collectives(measured.compiled())
-    return results.environment() | row
+    return results.environment(measured.devices) | row
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.test_experiment.runs import results
@@ -37,7 +37,7 @@ def start(
     arguments: list[str],
     count: int = 1,
     devices: int = 1,
-    extra: Sequence[str] = (),
+    extra: Callable[[int], Sequence[str]] = lambda i: (),
     program: Sequence[str] = (str(LAUNCH),),
 ) -> list[subprocess.Popen]:
     """Starts a program as `count` processes, each with so many virtual devices.
@@ -46,7 +46,7 @@ def start(
         arguments: of all of them.
         count: of processes.
         devices: of each.
-        extra: arguments in which {i} is the number of the process.
+        extra: gives more of them, by the number of the process.
         program: what Python is given before the arguments.
     """
     flags = os.environ.get("XLA_FLAGS", "")
@@ -56,7 +56,7 @@ def start(
     started = []
     for i in range(count):
         command = [sys.executable, *program, *arguments]
-        command += [argument.format(i=i) for argument in extra]
+        command += extra(i)
         if count > 1:
             command += [f"--coordinator=localhost:{port}"]
             command += [f"--processes={count}", f"--process={i}"]
