@@ -174,9 +174,7 @@ def train(trial: Trial) -> None:
             time.monotonic() - saved >= config.checkpoint_seconds,
             max(watch.seconds, 1e-9) / (target - step),
         )
-        steps = max(
-            1, min(2 * (target - step), int(CALL_SECONDS / max(per_step, 1e-9)))
-        )
+        steps = max(1, min(2 * (target - step), int(CALL_SECONDS / per_step)))
         step = target
         if requested or due or step == trial.last_step:
             trial.save()
