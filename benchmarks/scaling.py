@@ -18,10 +18,8 @@ time that sharing out adds per step against one device doing the same work.
 """
 
 import argparse
-import contextlib
 import json
 import os
-import random
 import shlex
 import socket
 import statistics
@@ -59,15 +57,6 @@ def command(flags: argparse.Namespace, case: Case) -> list[str]:
     ]
 
 
-def free_port() -> int:
-    """A port on which nobody listens, below those that Linux gives to connections."""
-    for port in random.sample(range(10_000, 32_768), 1000):
-        with socket.socket() as free, contextlib.suppress(OSError):
-            free.bind(("localhost", port))
-            return port
-    raise ValueError("--processes: no free port was found between 10000 and 32767.")
-
-
 def measure(flags: argparse.Namespace, case: Case) -> dict:
     """What the first process of a case prints."""
     line, environment = command(flags, case), dict(os.environ)
@@ -80,7 +69,10 @@ def measure(flags: argparse.Namespace, case: Case) -> dict:
         srun = shlex.split(flags.srun.format(processes=case.processes))
         return call([*srun, *line], environment)
     homes = shares(case.processes, "--processes")
-    line += [f"--coordinator=localhost:{free_port()}", f"--processes={case.processes}"]
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    line += [f"--coordinator={address}", f"--processes={case.processes}"]
 
     def one(number: int, share: Share) -> str:
         # All cores: with one each, gloo took several times as long for its sums.
