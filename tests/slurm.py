@@ -44,7 +44,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-KillWait=30
+KillWait=10
 GresTypes=gpu
 """
 _PARTITIONS = """\
@@ -113,7 +113,7 @@ def running(
         yield config
 
 
-def _cancel_all(config: Path, seconds: float = 60) -> None:
+def _cancel_all(config: Path, seconds: float = 30) -> None:
     """Ends the jobs, which would outlive the daemons."""
     environment = os.environ | {"SLURM_CONF": str(config)}
     deadline = time.monotonic() + seconds

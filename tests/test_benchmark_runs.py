@@ -72,6 +72,7 @@ def test_whole_experiment_of_a_tiny_network(tmp_path):
     assert [len(a) for a in report["accuracy_of_cycles"]["aljax"]] == [2]
     sides = {"aljax", "aljax_cached", "torch_tuned", "torch_authors"}
     assert report["seconds"].keys() == sides
+    assert report["seconds"]["aljax_cached"] < report["seconds"]["aljax"]
     compiling = report["compile_seconds"]
     assert compiling["aljax_cached"] < compiling["aljax"]
     assert all(0 < a[0] < 1 for a in report["accuracy"].values())

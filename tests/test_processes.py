@@ -208,7 +208,7 @@ def test_other_images_are_refused(tiny_dataset):
 def test_processes_with_other_flags_are_refused(flag, first, tmp_path):
     flags = command(tmp_path / "programs", tmp_path / "run")
     started = together.start(flags, 2, extra=lambda i: [f"{flag}={abs(first - i)}"])
-    (status, said), (other, complaint) = together.finish(started, 120)
+    (status, said), (other, complaint) = together.finish(started, 60)
     assert (status, other) == (command_line.ERROR, command_line.USAGE), said
     assert "process 1 of 2 was given another experiment" in complaint
     assert not (tmp_path / "run").exists()

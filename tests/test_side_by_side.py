@@ -169,6 +169,7 @@ def test_a_grid_stopped_and_taken_up_is_the_same(programs, tmp_path):
     process.send_signal(signal.SIGTERM)
     ((status, said),) = together.finish([process])
     assert status == 75, said
+    assert len(list(rough.rglob("trial_1"))) == 2  # the third was not begun
     status, said = run(*command(programs, rough, *flags))
     assert status == 0, said
     assert len(together.rows(calm)) == 3

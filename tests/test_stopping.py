@@ -19,8 +19,7 @@ from tests import together
 from tests.test_interruption import command
 
 SHORT = ("--config.epochs=8",)
-# For the others to go once a process has died: they do not wait for its heartbeat.
-PATIENCE_SECONDS = processes.HEARTBEAT_SECONDS - 10
+PATIENCE_SECONDS = 30  # for the others to go once a process has died
 WAIT_SECONDS = int(os.environ.get("ALJAX_WAIT", "3"))  # for a lock
 
 
