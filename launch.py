@@ -1,11 +1,8 @@
-"""Runs an experiment: `python launch.py --help`."""
+"""The command `aljax` without installing it: `python launch.py --help`."""
 
 import sys
 
-from aljax import environment
+from aljax.__main__ import main
 
 if __name__ == "__main__":
-    environment.prepare()
-    from aljax.command_line import main
-
     sys.exit(main())

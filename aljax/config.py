@@ -7,7 +7,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any
 
-from aljax.data import DATASETS
+from aljax.data import DATASETS, Data
 from aljax.lookup import lookup
 from aljax.models import MODELS
 from aljax.optimizers import OPTIMIZERS
@@ -16,15 +16,6 @@ from aljax.strategies import STRATEGIES
 PRECISIONS = {"float32": "float32", "bfloat16": "bfloat16"}
 INITIAL_QUERIES = ("random", "strategy")
 RESETS = ("cycle", "trial", "never")
-
-
-@dataclass
-class Data:
-    """Where the images come from."""
-
-    name: str = "fashion_mnist_mini"
-    path: str | None = None  # image_folder: a directory or a zip
-    image_size: int | None = None  # image_folder: resize and centre-crop to this
 
 
 @dataclass

@@ -7,7 +7,7 @@ import numpy as np
 
 from aljax import augment
 from aljax.learner import Learner, TrainState
-from aljax.parallel import EVERYWHERE, SPLIT, Devices, check_share, fetch, spmd
+from aljax.machine.devices import EVERYWHERE, SPLIT, Devices, check_share, fetch, spmd
 
 
 def make_predict(learner: Learner, devices: Devices) -> Callable:
@@ -20,10 +20,10 @@ def make_predict(learner: Learner, devices: Devices) -> Callable:
         `[N, H, W, C]` lies on the devices.
     """
 
-    check_share("score_batch_size", learner.config.score_batch_size, devices.size)
+    check_share("score_batch_size", learner.recipe.score_batch_size, devices.size)
 
     def predict(variables, loss_params, images, indices):
-        x = augment.normalise(images[indices], learner.mean, learner.std)
+        x = augment.normalise(images[indices], learner.recipe.mean, learner.recipe.std)
         features = learner.network.apply(variables, x)
         outputs = {"logits": features.logits, "embedding": features.embedding}
         if learner.module is not None:

@@ -9,8 +9,9 @@ import optax
 
 from aljax.config import Config
 from aljax.data import Dataset
-from aljax.models import MODELS, LossPrediction
-from aljax.parallel import AXIS
+from aljax.machine.devices import AXIS
+from aljax.models import MODELS, LossPredictionModule
+from aljax.optimizers import OPTIMIZERS
 
 
 class TrainState(NamedTuple):
@@ -18,7 +19,7 @@ class TrainState(NamedTuple):
 
     step: jax.Array  # int32, steps done in this cycle
     params: Any
-    batch_stats: Any
+    batch_stats: Any  # empty where the network normalises by no batch
     opt_state: Any
     loss_params: Any  # of the loss prediction module; None if it is not trained
     loss_opt_state: Any
@@ -30,50 +31,113 @@ class TrainState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Learner:
-    """A network, its loss prediction module and an optimizer under one recipe."""
+class Ranking:
+    """How the loss prediction module is trained: fields of `config.loss_prediction`."""
 
-    config: Config
-    network: Any
-    module: LossPrediction | None
-    optimizer: optax.GradientTransformation
-    mean: tuple[float, ...]
+    weight: float
+    margin: float
+    detach_epoch: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that compiled programs are made of, and nothing else; hashable.
+
+    Two runs with equal recipes share their programs. A learner knows no configuration
+    but this one, so a field that is missing here cannot be used by a program either.
+    """
+
+    model: str
+    width: int
+    precision: str
+    sync_batch_norm: bool
+    classes: int  # K
+    image_shape: tuple[int, int, int]  # H, W, C
+    mean: tuple[float, ...]  # [C] of the pool, pixels in 0…1, as the next
     std: tuple[float, ...]
-    image_shape: tuple[int, ...]
+    batch_size: int
+    score_batch_size: int
+    crop_padding: int
+    flip: bool
+    milestones: tuple[int, ...]
+    factor: float
+    optimizer: str
+    settings: tuple[tuple[str, Any], ...]  # of the optimizer, by name
+    ranking: Ranking | None  # None: no loss prediction module is trained
 
     @property
     def learning_rate(self) -> float:
-        return self.config.optimizers[self.config.optimizer].learning_rate
+        return dict(self.settings)["learning_rate"]
 
 
-def make_learner(config: Config, dataset: Dataset, with_module: bool) -> Learner:
-    """Builds the learner of one member of a grid for one dataset's images.
+def make_recipe(config: Config, dataset: Dataset, with_module: bool) -> Recipe:
+    """Picks what one member of a grid computes with, on the images of one dataset.
 
     Args:
         config: the member.
         dataset: gives the image shape, the classes and the normalisation.
         with_module: whether a loss prediction module is trained too.
     """
-    network = MODELS[config.model](
-        classes=len(dataset.classes),
+    settings, prediction = config.optimizers[config.optimizer], config.loss_prediction
+    ranking = Ranking(prediction.weight, prediction.margin, prediction.detach_epoch)
+    return Recipe(
+        model=config.model,
         width=config.width,
-        dtype=jnp.dtype(config.precision),
-        axis_name=AXIS if config.sync_batch_norm else None,
+        precision=config.precision,
+        sync_batch_norm=config.sync_batch_norm,
+        classes=len(dataset.classes),
+        image_shape=dataset.train_images.shape[1:],
+        mean=dataset.mean,
+        std=dataset.std,
+        batch_size=config.batch_size,
+        score_batch_size=config.score_batch_size,
+        crop_padding=config.augmentation.crop_padding,
+        flip=config.augmentation.flip,
+        milestones=tuple(config.schedule.milestones),
+        factor=config.schedule.factor,
+        optimizer=config.optimizer,
+        settings=tuple((n, _frozen(v)) for n, v in vars(settings).items()),
+        ranking=ranking if with_module else None,
+    )
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A network, its loss prediction module and an optimizer, made by one recipe."""
+
+    recipe: Recipe
+    network: Any
+    module: LossPredictionModule | None
+    optimizer: optax.GradientTransformation
+
+
+def make_learner(recipe: Recipe) -> Learner:
+    """Builds the learner of a recipe."""
+    network = MODELS[recipe.model](
+        classes=recipe.classes,
+        width=recipe.width,
+        dtype=jnp.dtype(recipe.precision),
+        axis_name=AXIS if recipe.sync_batch_norm else None,
     )
     return Learner(
-        config,
+        recipe,
         network,
-        LossPrediction() if with_module else None,
-        config.optimizers[config.optimizer].direction(),
-        dataset.mean,
-        dataset.std,
-        dataset.train_images.shape[1:],
+        LossPredictionModule() if recipe.ranking else None,
+        OPTIMIZERS[recipe.optimizer](**dict(recipe.settings)).direction(),
     )
 
 
 def init(learner: Learner, key: jax.Array) -> TrainState:
-    """Draws fresh weights; the network's do not depend on the module's presence."""
-    image = jax.ShapeDtypeStruct((1, *learner.image_shape), jnp.float32)
+    """Draws fresh weights; the network's do not depend on the module's presence.
+
+    Raises:
+        ValueError: the network shows no stages, and a loss prediction module is wanted.
+    """
+    image = jax.ShapeDtypeStruct((1, *learner.recipe.image_shape), jnp.float32)
     network_key, module_key = jax.random.split(key)
     # Lazily: shapes flow through the network, but no arithmetic to be compiled.
     variables = learner.network.lazy_init(network_key, image)
@@ -81,12 +145,19 @@ def init(learner: Learner, key: jax.Array) -> TrainState:
     loss_params = loss_opt_state = None
     if learner.module is not None:
         stages = jax.eval_shape(learner.network.apply, variables, image).stages
+        if not stages:
+            raise ValueError(
+                f"--config.model: {learner.recipe.model} shows no stages, which the "
+                "loss prediction module reads; set --config.loss_prediction.train="
+                "needed and a strategy that does not read predicted losses, or let "
+                "the network's Features have stages."
+            )
         loss_params = learner.module.lazy_init(module_key, stages)["params"]
         loss_opt_state = learner.optimizer.init(loss_params)
     return TrainState(
         jnp.zeros((), jnp.int32),
         params,
-        variables["batch_stats"],
+        variables.get("batch_stats", {}),
         learner.optimizer.init(params),
         loss_params,
         loss_opt_state,

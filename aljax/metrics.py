@@ -1,7 +1,7 @@
 """What is measured of a network and of a run: arrays in, numbers out. All float64."""
 
 import numpy as np
-from scipy.special import logsumexp
+from scipy.special import logsumexp, softmax
 
 
 def cross_entropies(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -115,6 +115,58 @@ def aubc(labelled: np.ndarray, accuracies: np.ndarray) -> float:
     return float(np.trapezoid(accuracies, labelled) / (labelled[-1] - labelled[0]))
 
 
+def reliability(
+    logits: np.ndarray, labels: np.ndarray, bins: int = 15
+) -> dict[str, list]:
+    """How often answers are right, by how confident the network is of them.
+
+    Bins of equal width over the largest probability: Guo et al., On Calibration of
+    Modern Neural Networks, ICML 2017 (arXiv 1706.04599), section 2.
+
+    Args:
+        logits: `[N, K]`.
+        labels: `[N]` int.
+        bins: how many; bin m holds confidences in ((m − 1) / bins, m / bins].
+
+    Returns:
+        Lists by bin: `images`, their mean `confidence` and `accuracy` (fractions, None
+        where a bin is empty).
+    """
+    confidence = softmax(logits.astype(np.float64), -1).max(-1)
+    right = logits.argmax(-1) == labels
+    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    images = np.bincount(place, minlength=bins)
+
+    def mean(values):
+        totals = np.bincount(place, weights=values, minlength=bins)
+        return [
+            t / n if n else None
+            for t, n in zip(totals.tolist(), images.tolist(), strict=True)
+        ]
+
+    return {
+        "images": images.tolist(),
+        "confidence": mean(confidence),
+        "accuracy": mean(right),
+    }
+
+
+def calibration_error(diagram: dict[str, list]) -> float:
+    """Expected calibration error: mean gap of accuracy and confidence over images.
+
+    Guo et al., ICML 2017, equation 3.
+
+    Args:
+        diagram: from `reliability`.
+
+    Returns:
+        A fraction.
+    """
+    bins = zip(*(diagram[x] for x in ("images", "confidence", "accuracy")), strict=True)
+    gaps = [(n, abs(a - c)) for n, c, a in bins if n]
+    return sum(n * gap for n, gap in gaps) / sum(n for n, _ in gaps)
+
+
 def _known(number: float) -> float | None:
     return None if np.isnan(number) else float(number)
 
@@ -131,11 +183,12 @@ def evaluate(
 
     Returns:
         The row fields `test_accuracy`, `test_loss`, `f1_macro`, `class_accuracy`,
-        `confusion` and `loss_ranking_accuracy`; numbers and lists, unknown is None.
+        `confusion`, `calibration_error`, `reliability` and `loss_ranking_accuracy`;
+        numbers and lists, unknown is None.
     """
     losses = cross_entropies(logits, labels)
     confusion = confusion_matrix(labels, logits.argmax(-1), logits.shape[-1])
-    ranking = np.nan
+    diagram, ranking = reliability(logits, labels), np.nan
     if predicted_loss is not None:
         ranking = ranking_accuracy(losses, predicted_loss)
     return {
@@ -144,5 +197,7 @@ def evaluate(
         "f1_macro": f1_macro(confusion),
         "class_accuracy": [_known(x) for x in class_accuracy(confusion)],
         "confusion": confusion.tolist(),
+        "calibration_error": calibration_error(diagram),
+        "reliability": diagram,
         "loss_ranking_accuracy": _known(ranking),
     }

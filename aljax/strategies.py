@@ -31,10 +31,13 @@ class Strategy:
             own; `candidates` and `labelled` are Outputs.
         needs: names of the fields of Outputs it reads of the candidates, and "labelled"
             if it reads those of the labelled images too.
+        score: what it thinks of each candidate `[count]`, larger = more wanted, kept
+            with what is bought; None where it has no score for an image alone.
     """
 
     select: Callable[[np.random.Philox, Outputs, Outputs | None, int, int], np.ndarray]
     needs: frozenset[str] = frozenset()
+    score: Callable[[Outputs], np.ndarray] | None = None
 
 
 def highest(scores: np.ndarray, budget: int) -> np.ndarray:
@@ -98,10 +101,47 @@ def margin(logits: np.ndarray) -> np.ndarray:
 def by_score(score: Callable[[np.ndarray], np.ndarray], output: str) -> Strategy:
     """The strategy that takes the highest `score` of one field of Outputs."""
 
-    def select(random, candidates, labelled, count, budget):
-        return highest(score(getattr(candidates, output)), budget)
+    def score_all(candidates: Outputs) -> np.ndarray:
+        return score(getattr(candidates, output))
 
-    return Strategy(select, frozenset({output}))
+    def select(random, candidates, labelled, count, budget):
+        return highest(score_all(candidates), budget)
+
+    return Strategy(select, frozenset({output}), score_all)
+
+
+def check_choice(name: str, chosen: np.ndarray, count: int, budget: int) -> np.ndarray:
+    """Checks a strategy's answer, before anything is bought.
+
+    Args:
+        name: of the strategy.
+        chosen: its answer.
+        count: of candidates.
+        budget: how many it was asked for.
+
+    Returns:
+        `[budget]` int64.
+
+    Raises:
+        ValueError: names the strategy and what is wrong with its answer.
+    """
+    chosen = np.asarray(chosen)
+    if chosen.shape != (budget,):
+        wrong = f"an array of shape {chosen.shape}"
+    elif not np.issubdtype(chosen.dtype, np.integer):
+        wrong = f"numbers of type {chosen.dtype}"
+    elif chosen.min(initial=0) < 0 or chosen.max(initial=0) >= count:
+        outside = chosen[(chosen < 0) | (chosen >= count)][0]
+        wrong = f"position {outside}"
+    elif len(np.unique(chosen)) < budget:
+        values, times = np.unique(chosen, return_counts=True)
+        wrong = f"position {values[times > 1][0]} more than once"
+    else:
+        return chosen.astype(np.int64)
+    raise ValueError(
+        f"--config.strategy: {name} answered with {wrong}; it must give {budget} "
+        f"different positions, integers from 0 to {count - 1}. Nothing was bought."
+    )
 
 
 def _random(random, candidates, labelled, count, budget):

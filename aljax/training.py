@@ -16,9 +16,9 @@ from jax.flatten_util import ravel_pytree
 
 from aljax import augment
 from aljax.learner import Learner, TrainState
+from aljax.machine.devices import AXIS, EVERYWHERE, Devices, check_share, spmd
 from aljax.models import ranking_loss
 from aljax.optimizers import step_decay
-from aljax.parallel import AXIS, EVERYWHERE, Devices, check_share, spmd
 
 
 class Report(NamedTuple):
@@ -65,7 +65,6 @@ def joint_loss(
         The share, and (new statistics, cross-entropies `[B]`, logits `[B, K]`).
     """
     params, loss_params = trained
-    recipe = learner.config.loss_prediction
     features, updated = learner.network.apply(
         {"params": params, "batch_stats": batch_stats},
         images,
@@ -80,9 +79,10 @@ def joint_loss(
             {"params": loss_params}, features.stages, detach
         )
         everyone = (lax.all_gather(x, AXIS, tiled=True) for x in (predicted, losses))
+        recipe = learner.recipe.ranking
         ranking = ranking_loss(*everyone, count, recipe.margin)
         share += recipe.weight * ranking / lax.axis_size(AXIS)
-    return share, (updated["batch_stats"], losses, features.logits)
+    return share, (updated.get("batch_stats", {}), losses, features.logits)
 
 
 def _sum_over_devices(tree: Any) -> Any:
@@ -119,9 +119,9 @@ def update(
     Returns:
         The new state, and (Σ cross-entropy, Σ right answers) over all devices.
     """
-    config = learner.config
+    recipe = learner.recipe
     count = lax.psum(mask.sum(), AXIS).astype(jnp.int32)
-    detach = epoch >= config.loss_prediction.detach_epoch
+    detach = recipe.ranking is not None and epoch >= recipe.ranking.detach_epoch
 
     def share(trained):
         return joint_loss(
@@ -132,12 +132,9 @@ def update(
     grads, (batch_stats, losses, logits) = jax.grad(share, has_aux=True)(trained)
     right = (logits.argmax(-1) == labels) * mask
     grads, *sums = _sum_over_devices((grads, (losses * mask).sum(), right.sum()))
-    if not config.sync_batch_norm:
+    if not recipe.sync_batch_norm:
         batch_stats = lax.pmean(batch_stats, AXIS)
-    schedule = config.schedule
-    rate = learner.learning_rate * step_decay(
-        epoch, tuple(schedule.milestones), schedule.factor
-    )
+    rate = recipe.learning_rate * step_decay(epoch, recipe.milestones, recipe.factor)
     params, opt_state = _descend(learner, grads[0], state.opt_state, state.params, rate)
     loss_params, loss_opt_state = state.loss_params, state.loss_opt_state
     if learner.module is not None:
@@ -159,8 +156,8 @@ def epoch_order(key: jax.Array, labels: Labels) -> jax.Array:
 
 def _batch(learner, key, step, order, data_images, data_labels, labels):
     """This device's rows of the batch at `step` of an epoch, augmented."""
-    size = learner.config.batch_size
-    recipe = learner.config.augmentation
+    recipe = learner.recipe
+    size = recipe.batch_size
     draws = augment.draw(key, size, recipe.crop_padding, recipe.flip)
     local = size // lax.axis_size(AXIS)
     first = lax.axis_index(AXIS) * local
@@ -169,13 +166,19 @@ def _batch(learner, key, step, order, data_images, data_labels, labels):
     mask = (rows < labels.count).astype(jnp.float32)
     chosen = labels.indices[order[jnp.minimum(rows, labels.count - 1)]]
     images = augment.crop_and_flip(data_images[chosen], draws, recipe.crop_padding)
-    images = augment.normalise(images, learner.mean, learner.std)
+    images = augment.normalise(images, recipe.mean, recipe.std)
     return images, data_labels[chosen], mask
 
 
 def steps_per_epoch(count, batch_size: int):
     """Batches that hold `count` images, the last one short."""
     return (count + batch_size - 1) // batch_size
+
+
+def images_in(step: int, count: int, batch_size: int) -> int:
+    """Images seen in the first `step` steps of a cycle with `count` labels."""
+    epochs, rest = divmod(step, steps_per_epoch(count, batch_size))
+    return epochs * count + rest * batch_size
 
 
 def make_train(learner: Learner, devices: Devices) -> Callable:
@@ -188,11 +191,12 @@ def make_train(learner: Learner, devices: Devices) -> Callable:
         Labels, `key` belongs to the cycle. `state` is donated.
     """
 
-    check_share("batch_size", learner.config.batch_size, devices.size)
+    batch_size = learner.recipe.batch_size
+    check_share("batch_size", batch_size, devices.size)
 
     def train(state, images, labels, labelled, key, last_step):
         first_step = state.step
-        per_epoch = steps_per_epoch(labelled.count, learner.config.batch_size)
+        per_epoch = steps_per_epoch(labelled.count, batch_size)
 
         def run_epoch(epoch, carry):
             epoch_key = jax.random.fold_in(key, epoch)
@@ -206,10 +210,7 @@ def make_train(learner: Learner, devices: Devices) -> Callable:
                     learner, batch_key, position, order, images, labels, labelled
                 )
                 state, (loss, right) = update(learner, state, *batch, epoch)
-                seen = jnp.minimum(
-                    labelled.count - position * learner.config.batch_size,
-                    learner.config.batch_size,
-                )
+                seen = jnp.minimum(labelled.count - position * batch_size, batch_size)
                 bad = ~jnp.isfinite(loss) & (bad_step < 0)
                 sums = sums + jnp.stack([loss, right, seen.astype(jnp.float32)])
                 return state, sums, jnp.where(bad, step, bad_step)

@@ -58,33 +58,35 @@ class Measured:
         import jax
         import numpy as np
 
-        from aljax import inference, learner, parallel, training
+        from aljax import inference, learner, training
         from aljax.config import Config
+        from aljax.machine import devices as machine
 
         names = "model width optimizer batch_size score_batch_size precision".split()
         config = Config(**{name: getattr(flags, name) for name in names})
         dataset = random_dataset(flags.images)
         self.flags = flags
-        self.devices = parallel.choose_devices(flags.devices)
-        parallel.meet(self.devices)
-        recipe = learner.make_learner(config, dataset, with_module=True)
-        start = jax.jit(lambda key: learner.init(recipe, key))(jax.random.key(0))
+        self.devices = machine.choose_devices(flags.devices)
+        machine.connect(self.devices)
+        made = learner.make_learner(learner.make_recipe(config, dataset, True))
+        start = jax.jit(lambda key: learner.init(made, key))(jax.random.key(0))
         everything = training.Labels(
             np.arange(flags.images, dtype=np.int32), np.int32(flags.images)
         )
         data = dataset.train_images, dataset.train_labels, everything
         placed = (start, *data, jax.random.key(1))
-        self.state, *self.data = parallel.replicate(placed, self.devices)
+        self.state, *self.data = machine.replicate(placed, self.devices)
         make = {"train": training.make_train, "score": inference.make_predict}
-        self.program = make[flags.phase](recipe, self.devices)
+        self.program = make[flags.phase](made, self.devices)
 
     def _last_step(self, number: int):
         import numpy as np
 
-        from aljax import parallel, training
+        from aljax import training
+        from aljax.machine import devices as machine
 
         steps = training.steps_per_epoch(self.flags.images, self.flags.batch_size)
-        return parallel.replicate(np.int32((number + 1) * steps), self.devices)
+        return machine.replicate(np.int32((number + 1) * steps), self.devices)
 
     def round(self, number: int) -> None:
         """Trains on or scores every image once, and waits for it."""
@@ -158,12 +160,14 @@ def measure(flags: argparse.Namespace) -> dict:
     """Times `rounds` passes over random images, after one that compiles."""
     import jax
 
-    from aljax import environment, parallel, processes, results, timing
+    from aljax.machine import allocator, clock, processes
+    from aljax.machine import devices as machine
+    from aljax.runs import folder
 
-    clock = timing.CompileClock()
+    compiling = clock.CompileClock()
     processes.join(flags.coordinator, flags.processes, flags.process)
-    environment.trim_after_compiling()
-    parallel.use_compile_cache(flags.compile_cache_dir)
+    allocator.trim_after_compiling()
+    machine.use_compile_cache(flags.compile_cache_dir)
     measured, seconds, ready = Measured(flags), [], None
     for number in range(flags.rounds + 1):
         start = time.perf_counter()
@@ -182,10 +186,10 @@ def measure(flags: argparse.Namespace) -> dict:
         "seconds_per_round": seconds[1:],
         "warmup_seconds": seconds[0],
         "ready_seconds": ready,
-        "compile_seconds": clock.seconds,
-        "programs": clock.programs,
-        "peak_bytes": timing.peak_device_bytes() or timing.peak_host_bytes(),
-        "threads": parallel.cores(),
+        "compile_seconds": compiling.seconds,
+        "programs": compiling.programs,
+        "peak_bytes": clock.peak_device_bytes() or clock.peak_host_bytes(),
+        "threads": machine.cores(),
         "devices": flags.devices,
         "first": processes.first(),
         "platform": jax.default_backend(),
@@ -197,7 +201,7 @@ def measure(flags: argparse.Namespace) -> dict:
     }
     if flags.devices > 1:
         row["collectives"], row["collective_bytes"] = collectives(measured.compiled())
-    return results.environment(measured.devices) | row
+    return folder.provenance(measured.devices) | row
 
 
 def main() -> None:
@@ -225,7 +229,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from aljax import environment
+    from aljax.machine import allocator
 
-    environment.prepare()
+    allocator.prepare()
     main()

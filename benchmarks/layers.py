@@ -21,7 +21,7 @@ from end_to_end import cores
 from overhead import seconds
 from throughput import MODELS, call, positive
 
-from aljax import environment
+from aljax.machine import allocator
 
 # PyTorch's own switch for huge pages; aljax sets what it wants itself.
 ENVIRONMENT = {"aljax": {}, "torch": {"THP_MEM_ALLOC_ENABLE": "1"}}
@@ -86,8 +86,8 @@ def aljax_layer(layer: Layer, calls: int) -> float:
     import jax
     import jax.numpy as jnp
 
-    from aljax import parallel
-    from aljax.models import layer as module
+    from aljax.machine import devices as machine
+    from aljax.models.conv import fused as module
     from aljax.models.norm import Affine
 
     shape = (layer.batch, layer.side, layer.side, layer.inputs)
@@ -95,13 +95,13 @@ def aljax_layer(layer: Layer, calls: int) -> float:
     rest = jnp.ones(shape) if "shortcut" in layer.before else None
     given = x if layer.before == "nothing" else module.Pending(x, norm, rest)
     kernel = jnp.ones((layer.size, layer.size, layer.inputs, layer.outputs))
-    run = parallel.spmd(
+    run = machine.spmd(
         lambda given, kernel: module.layer(
             given, kernel, None, layer.stride, layer.keep
         ),
-        parallel.choose_devices(1),
-        (parallel.EVERYWHERE,) * 2,
-        parallel.EVERYWHERE,
+        machine.choose_devices(1),
+        (machine.EVERYWHERE,) * 2,
+        machine.EVERYWHERE,
     )
     return time_calls(lambda: jax.block_until_ready(run(given, kernel)), calls)
 
@@ -143,11 +143,12 @@ def measure_side(flags: argparse.Namespace) -> dict:
 
         torch.set_num_threads(cores())
         return {"seconds": [torch_layer(layer, flags.calls) for layer in found]}
-    from aljax import parallel, results
+    from aljax.machine import devices as machine
+    from aljax.runs import folder
 
-    parallel.use_compile_cache(flags.compile_cache_dir)
+    machine.use_compile_cache(flags.compile_cache_dir)
     times = [aljax_layer(layer, flags.calls) for layer in found]
-    return {"seconds": times, "about": results.environment()}
+    return {"seconds": times, "about": folder.provenance()}
 
 
 def show(report: dict) -> None:
@@ -186,7 +187,7 @@ def main() -> None:
     flags = parse()
     if flags.side:
         if flags.side == "aljax":
-            environment.prepare()
+            allocator.prepare()
         print(json.dumps(measure_side(flags)))
         return
     found = layers(flags.model, flags.width, flags.batch_size)

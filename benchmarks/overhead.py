@@ -20,7 +20,7 @@ from pathlib import Path
 
 from throughput import MODELS, positive
 
-from aljax import environment
+from aljax.machine import allocator
 
 
 def seconds(work: Callable[[], None]) -> float:
@@ -57,8 +57,8 @@ def saving(measured, rounds: int) -> dict:
     import jax
     import numpy as np
 
-    from aljax.checkpoint import Checkpoints, Progress
     from aljax.config import Config
+    from aljax.runs.checkpoint import Checkpoints, Progress
 
     numbers, waits = iter(range(10**9)), []
     with tempfile.TemporaryDirectory() as folder:
@@ -87,11 +87,11 @@ def scoring(measured, rounds: int) -> dict:
     import jax
     import numpy as np
 
-    from aljax import parallel
+    from aljax.machine import devices as machine
 
     flags, state = measured.flags, measured.state
     batch = np.arange(flags.score_batch_size, dtype=np.int32)
-    batch = parallel.replicate(batch, measured.devices)
+    batch = machine.replicate(batch, measured.devices)
 
     def bare():
         calls = -(-flags.images // flags.score_batch_size)
@@ -128,11 +128,12 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     from aljax_side import Measured
 
-    from aljax import parallel, results
+    from aljax.machine import devices as machine
+    from aljax.runs import folder
 
     flags = parse()
     settings = vars(flags) | {"json": flags.json.name}
-    parallel.use_compile_cache(flags.compile_cache_dir)
+    machine.use_compile_cache(flags.compile_cache_dir)
     rows = []
     for phase, measure in (("train", saving), ("score", scoring)):
         case = {"phase": phase, "images": getattr(flags, f"{phase}_images")}
@@ -143,10 +144,10 @@ def main() -> None:
         low, high = min(row["share_rounds"]), max(row["share_rounds"])
         what = {"train": "saving adds to training", "score": "a pass adds to scoring"}
         print(f"{what[phase]}: {row['share']:+.2%} [{low:+.2%}, {high:+.2%}]")
-    report = results.environment() | {"settings": settings, "rows": rows}
+    report = folder.provenance() | {"settings": settings, "rows": rows}
     flags.json.write_text(json.dumps(report, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    environment.prepare()
+    allocator.prepare()
     main()

@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 from throughput import MODELS, PHASES, call, positive, printed, some_of
 
-from aljax.side_by_side import Share, shares
+from aljax.launch.side_by_side import Share, shares
 
 SIDE = Path(__file__).with_name("aljax_side.py")
 VIRTUAL = "--xla_force_host_platform_device_count="

@@ -8,12 +8,12 @@ import pytest
 
 from aljax.config import Augmentation, Config, LossPrediction, Schedule
 from aljax.data import Dataset, channel_statistics
-from aljax.learner import Learner, TrainState, init
-from aljax.models.loss_prediction import LossPrediction as Module
+from aljax.learner import Learner, TrainState, init, make_recipe
+from aljax.machine.devices import AXIS
+from aljax.models.loss_prediction import LossPredictionModule
 from aljax.models.resnet import BasicBlock, ResNet
 from aljax.optimizers import Sgd
-from aljax.parallel import AXIS
-from tests import together
+from tests.support import together
 
 CLASSES = ("top", "middle", "bottom")
 
@@ -70,13 +70,10 @@ def tiny_learner(tiny_dataset) -> Learner:
     )
     config.optimizers["sgd"] = Sgd(learning_rate=0.02)
     return Learner(
-        config,
+        make_recipe(config, tiny_dataset, with_module=True),
         ResNet(BasicBlock, (1, 1), len(CLASSES), width=8, axis_name=AXIS),
-        Module(features=16),
+        LossPredictionModule(features=16),
         config.optimizers["sgd"].direction(),
-        tiny_dataset.mean,
-        tiny_dataset.std,
-        (32, 32, 1),
     )
 
 

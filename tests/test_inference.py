@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aljax.inference import make_predict, predict_all
-from aljax.parallel import choose_devices, replicate
+from aljax.machine.devices import choose_devices, replicate
 
 EVERYTHING = frozenset({"logits", "predicted_loss", "embedding"})
 COUNT = 37
@@ -21,7 +21,7 @@ def setup(tiny_learner, tiny_dataset, draw_state):
     learner, devices, state = tiny_learner, choose_devices(1), draw_state(tiny_learner)
     indices = np.random.default_rng(1).permutation(240)[:COUNT]
     x = tiny_dataset.train_images[indices] / 255.0
-    x = ((x - learner.mean) / learner.std).astype(np.float32)
+    x = ((x - learner.recipe.mean) / learner.recipe.std).astype(np.float32)
 
     @jax.jit
     def plain(x):

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from aljax.machine.devices import EVERYWHERE, choose_devices, spmd
 from aljax.models import ranking_loss
-from aljax.parallel import EVERYWHERE, choose_devices, spmd
 from aljax.training import joint_loss
 
 torch = pytest.importorskip("torch", reason="parity is measured against PyTorch")
-from tests import torch_reference as reference  # noqa: E402
-from tests.parity import MARGIN, WEIGHT, batch, error, make_pair, nearest  # noqa: E402
+from tests.support import torch_reference as reference  # noqa: E402
+from tests.support.parity import MARGIN, WEIGHT, batch, error, make_pair, nearest  # noqa: E402
 
 ROWS = 6
 NEAR = 5e-5  # no input of a ReLU is nearer to zero

@@ -9,15 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aljax.config import replace
 from aljax.learner import TrainState
+from aljax.machine.devices import EVERYWHERE, choose_devices, replicate, spmd
 from aljax.optimizers import OPTIMIZERS
-from aljax.parallel import EVERYWHERE, choose_devices, replicate, spmd
 from aljax.training import update
 
 torch = pytest.importorskip("torch", reason="parity is measured against PyTorch")
-from tests import torch_reference as reference  # noqa: E402
-from tests.parity import MARGIN, WEIGHT, batch, error, make_pair, nearest  # noqa: E402
+from tests.support import torch_reference as reference  # noqa: E402
+from tests.support.parity import MARGIN, WEIGHT, batch, error, make_pair, nearest  # noqa: E402
 
 # Adam's 1 - 0.999^t has five digits left in float32.
 ALONE = {"adam": 2e-5, "adamw": 2e-5}
@@ -112,9 +111,14 @@ def distance(a: dict, b: dict) -> float:
 def make_step(optimizer: str):
     """The learner's step with the recipe of an optimizer, and its first state."""
     pair = make_pair("resnet10", 3)
-    config = replace(pair.learner.config, "optimizer", optimizer)
-    direction = config.optimizers[optimizer].direction()
-    learner = dataclasses.replace(pair.learner, config=config, optimizer=direction)
+    settings = OPTIMIZERS[optimizer]()
+    recipe = dataclasses.replace(
+        pair.learner.recipe,
+        optimizer=optimizer,
+        settings=tuple(vars(settings).items()),
+    )
+    direction = settings.direction()
+    learner = dataclasses.replace(pair.learner, recipe=recipe, optimizer=direction)
     params, loss_params = pair.variables["params"], pair.module_variables["params"]
     devices = choose_devices(1)
     state = TrainState(

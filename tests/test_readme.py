@@ -10,7 +10,7 @@ import pytest
 from aljax.data import DATASETS
 from aljax.models import MODELS
 from aljax.optimizers import OPTIMIZERS
-from aljax.results import ROW_FIELDS
+from aljax.runs.folder import ROW_FIELDS
 from aljax.strategies import STRATEGIES
 
 ROOT = Path(__file__).parent.parent

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from aljax import augment
-from aljax.config import replace
 from aljax.learner import Learner, TrainState
+from aljax.machine.clock import CompileClock
+from aljax.machine.devices import choose_devices, replicate
 from aljax.metrics import cross_entropies
-from aljax.parallel import choose_devices, replicate
-from aljax.timing import CompileClock
+from aljax.optimizers import Sgd
 from aljax.training import Labels, Report, epoch_order, make_train, steps_per_epoch
 
 CAPACITY = 64
@@ -118,11 +118,11 @@ def test_epoch_order_is_a_new_permutation_each_time(count):
 
 def images_of_step(setup, step: int, count: int):
     """The normalised images and labels that a step of the first epoch must see."""
-    config, labels = setup.learner.config, labels_of(count)
+    labels = labels_of(count)
     epoch_key = jax.random.fold_in(jax.random.key(KEY), 0)
     order = np.asarray(epoch_order(jax.random.fold_in(epoch_key, 0), labels))
     chosen = labels.indices[order[8 * step : min(8 * step + 8, count)]]
-    padding = config.augmentation.crop_padding
+    padding = setup.learner.recipe.crop_padding
     draws = augment.draw(jax.random.fold_in(epoch_key, 1 + step), 8, padding, True)
     images = setup.dataset.train_images[chosen]
     draws = jax.tree.map(lambda x: x[: len(chosen)], draws)
@@ -206,11 +206,13 @@ def test_first_bad_step_is_reported(setup):
 
 def two_devices(parts, dataset, start, counts):
     """In a process of two devices: three steps, and what a batch of 7 is told."""
-    direction = parts["config"].optimizers["sgd"].direction()
+    direction = Sgd(**dict(parts["recipe"].settings)).direction()
     learner = Learner(**parts, optimizer=direction)
     run = make_run(learner, dataset, count=2)
     results = [run(start, count, 3) for count in counts]
-    odd = dataclasses.replace(learner, config=replace(learner.config, "batch_size", 7))
+    odd = dataclasses.replace(
+        learner, recipe=dataclasses.replace(learner.recipe, batch_size=7)
+    )
     images, refusal = (dataset.train_images, dataset.train_labels), None
     try:
         program = make_train(odd, choose_devices(2))

@@ -48,6 +48,15 @@ class Dataset:
         return digest.hexdigest()
 
 
+@dataclass
+class Data:
+    """Where the images come from: `config.data`."""
+
+    name: str = "fashion_mnist_mini"
+    path: str | None = None  # image_folder: a directory or a zip
+    image_size: int | None = None  # image_folder: resize and centre-crop to this
+
+
 @dataclass(frozen=True)
 class Options:
     """What a user can say about a dataset beside its name."""
@@ -66,16 +75,12 @@ class Source:
     takes: frozenset[str] = frozenset()  # fields of Options.path and image_size it uses
 
 
-def load(
-    name: str, path: str | None, image_size: int | None, data_dir: str | None
-) -> Dataset:
+def load(data: Data, data_dir: str | None = None) -> Dataset:
     """Load a dataset of `DATASETS`.
 
     Args:
-        name: a name in `DATASETS`.
-        path: folder or zip of an `image_folder`; None for the others.
-        image_size: pixels to which an `image_folder` resizes and crops; None leaves
-            its images as they are, and is the only value for the others.
+        data: its name, and for an `image_folder` its folder or zip, and the pixels to
+            which images are resized and cropped, None to leave them as they are.
         data_dir: folder of tensorflow-datasets; None for its default.
 
     Returns:
@@ -84,11 +89,11 @@ def load(
     Raises:
         ValueError: a wrong name, option, folder or archive; one sentence for the user.
     """
-    options = Options(path, image_size, data_dir)
-    splits = _source(name, options).load(options)
+    options = Options(data.path, data.image_size, data_dir)
+    splits = _source(data.name, options).load(options)
     mean, std = channel_statistics(splits.train_images)
     return Dataset(
-        name=name,
+        name=data.name,
         train_images=pad(splits.train_images),
         train_labels=np.ascontiguousarray(splits.train_labels),
         test_images=pad(splits.test_images),
@@ -99,15 +104,13 @@ def load(
     )
 
 
-def pool_size(
-    name: str, path: str | None, image_size: int | None, data_dir: str | None
-) -> int:
+def pool_size(data: Data, data_dir: str | None = None) -> int:
     """Number of images in the pool of a dataset, found without decoding any.
 
     Arguments and errors are those of `load`, less what only decoding can find.
     """
-    options = Options(path, image_size, data_dir)
-    return _source(name, options).pool_size(options)
+    options = Options(data.path, data.image_size, data_dir)
+    return _source(data.name, options).pool_size(options)
 
 
 def _source(name: str, options: Options) -> Source:

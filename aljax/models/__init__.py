@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from aljax.models.loss_prediction import LossPrediction, ranking_loss
+from aljax.models.loss_prediction import LossPredictionModule, ranking_loss
 from aljax.models.resnet import BasicBlock, Bottleneck, Features, ResNet
 
 MODELS = {
@@ -13,4 +13,4 @@ MODELS = {
     "resnet152": partial(ResNet, Bottleneck, (3, 8, 36, 3)),
 }
 
-__all__ = ["MODELS", "Features", "LossPrediction", "ResNet", "ranking_loss"]
+__all__ = ["MODELS", "Features", "LossPredictionModule", "ResNet", "ranking_loss"]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from aljax.models.resnet import Linear
 
 
-class LossPrediction(nn.Module):
+class LossPredictionModule(nn.Module):
     """Predicts the loss of each image from the four stage outputs.
 
     Each stage: global average pool, linear to 128, ReLU; then linear to one number.

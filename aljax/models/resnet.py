@@ -11,8 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from aljax.models.conv.fused import Pending, layer
 from aljax.models.initial import fan_in_uniform
-from aljax.models.layer import Pending, layer
 from aljax.models.norm import MOMENTUM, normalisation, over_devices
 
 

@@ -1,0 +1,1 @@
+"""Starting: the command line, runs side by side, SLURM."""

@@ -1,0 +1,171 @@
+"""The command: from what the command line says to an exit status."""
+
+import sys
+from pathlib import Path
+
+import jax
+from absl import flags
+
+from aljax import recipes
+from aljax.config import Config, flatten
+from aljax.launch import side_by_side, slurm
+from aljax.launch.flags import parse, usage
+from aljax.machine import allocator, processes
+from aljax.machine.devices import choose_devices, connect, use_compile_cache
+from aljax.machine.preemption import PREEMPTED, Preempted, Preemption
+from aljax.machine.terminal import answer, complain
+from aljax.runs import status
+from aljax.runs.checkpoint import disk_failed, quiet
+from aljax.runs.curves import write_results
+from aljax.runs.experiment import run_experiment
+from aljax.runs.plan import Plan, make_plan
+
+DONE, ERROR, USAGE = 0, 1, 2
+
+
+def _show(plan: Plan) -> int:
+    lines = [str(plan.workdir / run.folder) for run in plan.runs]
+    lines.append(f"{len(plan.runs)} runs; nothing was written.")
+    if processes.first():
+        answer("\n".join(lines))
+    return DONE
+
+
+def _check_alone(values: flags.FlagValues, flag: str) -> None:
+    """Refuses flags of one process among several where this one starts others."""
+    for name in ("coordinator", "processes", "process"):
+        if getattr(values, name) is not None:
+            raise ValueError(
+                f"--{name}={getattr(values, name)} makes this one of several processes "
+                f"of a run, but {flag} starts processes itself; leave one of them out."
+            )
+
+
+def _submit(values: flags.FlagValues, plan: Plan) -> int:
+    """Submits what is unfinished of a grid; knows nothing of this machine's devices."""
+    given = values.flag_values_dict()
+    slurm.sbatch_options(given)
+    _check_alone(values, "--launcher=slurm")
+    if values.runs_per_node != 1:
+        raise ValueError(
+            f"--runs_per_node={values.runs_per_node} is for one machine; with "
+            "--launcher=slurm each run is a task, and --slurm_gpus=1 puts most of them "
+            "side by side."
+        )
+    plan.check(values.devices or slurm.devices(given))
+    waiting, left_out = slurm.unfinished(plan)
+    count = f"{len(waiting)} of {len(plan.groups)} tasks; {left_out}"
+    if not waiting:
+        answer(f"{count}; nothing was submitted.")
+        return DONE
+    script = slurm.array_script(waiting, plan.workdir, given, sys.argv)
+    if values.dry_run:
+        answer(f"{script}\n{count}; nothing was submitted or written.")
+        return DONE
+    plan.prepare_data()
+    job = slurm.submit(script, plan.workdir)
+    answer(f"job {job}: {count}.\nlogs: {plan.workdir / slurm.FOLDER / job}_*.log")
+    return DONE
+
+
+def _side_by_side(values: flags.FlagValues, plan: Plan, preemption: Preemption) -> int:
+    """Carries out several runs at a time, in processes of their own."""
+    _check_alone(values, f"--runs_per_node={values.runs_per_node}")
+    shares = side_by_side.shares(values.runs_per_node)
+    plan.check(values.devices or shares[0].devices)
+    if values.dry_run:
+        return _show(plan)
+    plan.prepare_data()
+    failures = side_by_side.carry_out(plan.groups, shares, sys.argv, preemption)
+    write_results(plan.workdir)
+    return _end(failures)
+
+
+def _here(values: flags.FlagValues, plan: Plan, preemption: Preemption) -> int:
+    """Carries out the runs in this process, or as one of several."""
+    processes.join(values.coordinator, values.processes, values.process)
+    alike = values.shard, values.only, values.devices, values.parallel
+    processes.check_same(
+        (str(plan.workdir), *alike, flatten(plan.config)),
+        "was given another experiment, other runs or other devices than the first one; "
+        "give all of them the same flags, or --processes=1 where each is on its own.",
+    )
+    allocator.trim_after_compiling()
+    use_compile_cache(values.compile_cache_dir)
+    devices = choose_devices(values.devices, values.parallel)
+    connect(devices)
+    plan.check(devices.size)
+    if values.dry_run:
+        return _show(plan)
+    return _end(run_experiment(plan, devices, preemption))
+
+
+def _end(failures: list[str]) -> int:
+    for failure in failures:
+        if processes.first():
+            complain(failure)
+    return ERROR if failures else DONE
+
+
+def _run(values: flags.FlagValues, config: Config, preemption: Preemption) -> int:
+    workdir = Path(values.workdir or f"runs/{recipes.name_of(values.config)}")
+    plan = make_plan(config, workdir, values.data_dir, values.shard, values.only)
+    if values.status:
+        plan.check_experiment()
+        answer("\n".join(status.lines(plan)))
+        return DONE
+    if values.launcher == "slurm":
+        return _submit(values, plan)
+    slurm.refuse_flags(values.flag_values_dict())
+    if values.runs_per_node != 1:
+        return _side_by_side(values, plan, preemption)
+    return _here(values, plan, preemption)
+
+
+def _status_of(error: Exception) -> int:
+    """Says what went wrong, and returns the exit status.
+
+    A disk that failed ends the process here. An error that has no sentence is raised
+    again, or printed where other processes are not to wait for this one.
+    """
+    if isinstance(error, OSError) and disk_failed(error):
+        if not processes.told_by_first(error):
+            complain(
+                f"{error}. What was saved before is kept; make room, or bring the disk "
+                "back, and run the same command to go on."
+            )
+        processes.leave(ERROR)  # threads that cannot write have much to say at the end
+    if isinstance(error, ValueError) and not processes.program_failed(error):
+        if not processes.told_by_first(error):
+            complain(str(error))
+        return USAGE
+    if not jax.distributed.is_initialized():
+        raise error
+    complain(processes.describe_failure(error))
+    return ERROR
+
+
+def main() -> int:
+    """Runs what the command line says; returns the exit status.
+
+    0 done · 75 preempted, state saved, the same command goes on · 1 an error, 2 bad
+    usage.
+    """
+    quiet()
+    if any(argument in ("--help", "-help", "-h") for argument in sys.argv[1:]):
+        answer(usage())
+        return DONE
+    preemption = Preemption()
+    preemption.install()
+    try:
+        values, config = parse()
+        status = _run(values, config, preemption)
+    except Preempted:
+        if processes.first():
+            complain("preempted; the state is saved. Run the same command to go on.")
+        status = PREEMPTED
+    except Exception as error:
+        status = _status_of(error)
+    if status not in (DONE, PREEMPTED) and jax.distributed.is_initialized():
+        processes.leave(status)
+    return status

@@ -1,0 +1,127 @@
+"""Runs of a grid side by side on one machine, each a process with its own devices.
+
+Meant for small networks, which cannot keep eight GPUs busy: one run on each, instead of
+one after the other on all of them.
+"""
+
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from aljax.grid import Run
+from aljax.launch.task import task_command
+from aljax.machine.preemption import PREEMPTED, Preempted, Preemption
+
+_POLL_SECONDS = 0.1
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+@dataclass(frozen=True)
+class Share:
+    """What of this machine one run may use."""
+
+    gpus: tuple[str, ...]
+    cores: tuple[int, ...]
+
+    @property
+    def devices(self) -> int:
+        """How many devices JAX finds there; all cores are one."""
+        return len(self.gpus) or 1
+
+    def environment(self) -> dict[str, str]:
+        """Variables for a process that is to see these GPUs only."""
+        return {_VISIBLE: ",".join(self.gpus)} if self.gpus else {}
+
+
+def _gpus() -> list[str]:
+    """The GPUs that CUDA would show this process, found without taking one up."""
+    if _VISIBLE in os.environ:
+        return [name for name in os.environ[_VISIBLE].split(",") if name]
+    found = (path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia*"))
+    return sorted((number for number in found if number.isdigit()), key=int)
+
+
+def shares(count: int, flag: str = "--runs_per_node") -> list[Share]:
+    """Divides this machine evenly among `count` processes, as the flag asks.
+
+    Raises:
+        ValueError: there are fewer GPUs, or fewer cores where there is no GPU.
+    """
+    gpus, cores = _gpus(), sorted(os.sched_getaffinity(0))
+    kind, most = ("GPUs", len(gpus)) if gpus else ("CPU cores", len(cores))
+    if not 1 <= count <= most:
+        raise ValueError(
+            f"{flag}={count}: this machine has {most} {kind}; choose 1 to {most}."
+        )
+    each = len(gpus) // count, len(cores) // count
+    return [
+        Share(
+            tuple(gpus[i * each[0] : (i + 1) * each[0]]),
+            tuple(cores[i * each[1] : (i + 1) * each[1]] or cores),
+        )
+        for i in range(count)
+    ]
+
+
+def carry_out(
+    groups: list[list[Run]], shares: list[Share], argv: list[str], asked: Preemption
+) -> list[str]:
+    """Carries out groups of runs, as many at a time as there are shares.
+
+    Args:
+        groups: each is a process.
+        shares: of this machine.
+        argv: this process's command line, from which theirs are made.
+        asked: if this process is asked to stop, so are all of them.
+
+    Returns:
+        Which groups failed, and how; empty if all are done.
+
+    Raises:
+        Preempted: all of them have saved their state.
+    """
+    waiting: queue.SimpleQueue[list[Run]] = queue.SimpleQueue()
+    for group in groups:
+        waiting.put(group)
+    failures: list[str] = []
+
+    def work(share):
+        # Of this thread alone, and of the processes that it starts.
+        os.sched_setaffinity(0, share.cores)
+        while not asked.requested:
+            try:
+                first = waiting.get_nowait()[0]
+            except queue.Empty:
+                return
+            command = [*task_command(argv), f"--only={first.folder}"]
+            environment = os.environ | share.environment()
+            status = _wait(subprocess.Popen(command, env=environment), asked)
+            if status == PREEMPTED:
+                asked.requested = True
+            elif status and not asked.requested:
+                failures.append(f"{first.folder}: its process ended with {status}.")
+
+    threads = [threading.Thread(target=work, args=(share,)) for share in shares]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if asked.requested:
+        raise Preempted
+    return failures
+
+
+def _wait(process: subprocess.Popen, asked: Preemption) -> int:
+    """Waits for a process, asking it to stop when this one is."""
+    told = False
+    while process.poll() is None:
+        if asked.requested and not told:
+            process.send_signal(signal.SIGTERM)
+            told = True
+        time.sleep(_POLL_SECONDS)
+    return process.returncode

@@ -1,0 +1,1 @@
+"""Convolutions: how each runs on each platform, the same arithmetic on all."""

@@ -1,0 +1,110 @@
+"""The experiment: groups of runs of trials of cycles, each resumed where it stopped."""
+
+from pathlib import Path
+
+from aljax.grid import Run
+from aljax.learner import TrainState
+from aljax.machine.clock import CompileClock
+from aljax.machine.devices import Devices
+from aljax.machine.preemption import Preemption
+from aljax.runs.console import Console
+from aljax.runs.curves import write_results
+from aljax.runs.cycle import record, run_cycle, train
+from aljax.runs.folder import RunFolder
+from aljax.runs.lock import locked
+from aljax.runs.plan import Plan
+from aljax.runs.session import Session
+from aljax.runs.trial import Diverged, Trial, open_trial
+
+
+def run_experiment(plan: Plan, devices: Devices, preemption: Preemption) -> list[str]:
+    """Carries out the groups of a plan, one after the other.
+
+    Args:
+        plan: checked for these devices.
+        devices: what it runs on.
+        preemption: asked between two pieces of work.
+
+    Returns:
+        Why runs failed; empty if all are done.
+
+    Raises:
+        Preempted: the state is saved, the same call goes on.
+        ValueError: the images or the workdir are not what the configuration says, or
+            another process runs one of the runs.
+    """
+    clock, session, failures, read = CompileClock(), None, [], None
+    with Console(plan.training_images) as console:
+        for group in plan.groups:
+            data = group[0].config.data
+            if session is None or data != read:
+                session, read = None, data  # one pool on the devices at a time
+                console.doing(f"reading {data.name}")
+                dataset = plan.read_images(data)
+                session = Session(dataset, devices, clock, console, preemption)
+            for run in group:
+                folder = RunFolder(plan.workdir / run.folder)
+                folder.refuse_other(run, session.dataset.fingerprint)
+            if not all(_finished(run, plan.workdir) for run in group):
+                session.programs(group[0].config)  # refuses before a folder is made
+            plan.write(devices)
+            try:
+                run_group(session, group, plan.workdir)
+            except Diverged as error:
+                failures.append(str(error))
+                console.say(f"stopped: {error}")
+            write_results(plan.workdir)
+        folders = [plan.workdir / run.folder for run in plan.runs]
+        console.paths([plan.workdir / "results.json", *folders])
+    return failures
+
+
+def _finished(run: Run, workdir: Path) -> bool:
+    return len(RunFolder(workdir / run.folder).rows()) == run.config.cycles
+
+
+def run_group(session: Session, group: list[Run], workdir: Path) -> None:
+    """Runs trials that need each other, in order; finished ones are skipped."""
+    state = None
+    for run in group:
+        finished = _finished(run, workdir)
+        if finished and not run.leaky:
+            session.console.skip(run.training_images)
+            continue
+        folder = RunFolder(workdir / run.folder)
+        state = run_trial(session, run, folder, state if run.leaky else None)
+        if not finished:
+            session.console.table(run.folder, folder.rows())
+
+
+def run_trial(
+    session: Session, run: Run, folder: RunFolder, inherited: TrainState | None = None
+) -> TrainState:
+    """Carries one run to its end; returns its last state.
+
+    Raises:
+        Diverged: after writing down why.
+        ValueError: another process is at it, or the folder is not as it was left.
+    """
+    with locked(folder.path, session.preemption.check):
+        folder.create(run, session.dataset, session.devices)
+        try:
+            return run_cycles(open_trial(session, run, folder, inherited))
+        except Diverged as error:
+            folder.fail(str(error))
+            raise
+
+
+def run_cycles(trial: Trial) -> TrainState:
+    """Finishes the cycle that a trial is in, and carries out those after it."""
+    try:
+        trial.session.console.skip(trial.images_done)
+        if trial.progress.cycle:
+            train(trial)
+            record(trial)
+        for cycle in range(trial.progress.cycle + 1, trial.config.cycles + 1):
+            run_cycle(trial, cycle)
+        trial.checkpoints.keep_last()
+    finally:
+        trial.checkpoints.close()
+    return trial.state

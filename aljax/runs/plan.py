@@ -1,0 +1,184 @@
+"""A plan: which runs, in which folder, on which images; checked before anything starts.
+
+WORKDIR/config.json                                     the experiment and its grids
+WORKDIR/results.json                                    curves of every run
+WORKDIR/<model>/<optimizer>/<strategy>/trial_<t>/       one run
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from aljax.config import Config, Data, check_pool, flatten
+from aljax.data import Dataset, load, pool_size
+from aljax.grid import (
+    Run,
+    differences,
+    expand,
+    grid_values,
+    members,
+    only,
+    shard,
+    validate_grid,
+)
+from aljax.machine.devices import Devices, check_share
+from aljax.machine.processes import check_same, done_by_first
+from aljax.runs.folder import provenance, read_json, write_json
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done: groups of runs of one configuration, and where they go.
+
+    Attributes:
+        config: what the groups were expanded from.
+        groups: the runs to carry out; those of a group need each other, in order.
+        workdir: the folder of the experiment.
+        data_dir: where tensorflow-datasets keeps its data; None: its default.
+    """
+
+    config: Config
+    groups: list[list[Run]]
+    workdir: Path
+    data_dir: str | None = None
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs of all groups, in order."""
+        return [run for group in self.groups for run in group]
+
+    @property
+    def training_images(self) -> int:
+        """Images that all runs together train on, each epoch counted."""
+        return sum(run.training_images for run in self.runs)
+
+    def check(self, devices: int) -> None:
+        """Checks all that can be known before images are read or folders made.
+
+        Args:
+            devices: how many share a batch.
+
+        Raises:
+            ValueError: names the field or the folder, and what to do.
+        """
+        self.check_batches(devices)
+        self.check_workdir()
+        self.check_pools()
+
+    def check_batches(self, devices: int) -> None:
+        """Checks that devices can share every batch evenly; else ValueError."""
+        for _, member in members(self.config):
+            check_share("batch_size", member.batch_size, devices)
+            check_share("score_batch_size", member.score_batch_size, devices)
+
+    @done_by_first
+    def check_workdir(self) -> None:
+        """Refuses a folder that cannot be written or that holds another experiment.
+
+        Raises:
+            ValueError: says which fields differ, or what is in the way.
+        """
+        ancestor = self.workdir
+        while not ancestor.exists() and ancestor != ancestor.parent:
+            ancestor = ancestor.parent
+        if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):
+            raise ValueError(
+                f"--workdir={self.workdir}: {ancestor} is not a folder that can be "
+                "written; choose another --workdir."
+            )
+        self.check_experiment()
+
+    def check_experiment(self) -> None:
+        """Refuses a folder that holds another experiment: ValueError names fields."""
+        known = read_json(self.workdir / "config.json")
+        if known is None:
+            return
+        found = differences(known["config"], flatten(self.config))
+        if found:
+            raise ValueError(
+                f"--workdir={self.workdir} holds another experiment: "
+                f"{'; '.join(found)}. "
+                "Choose another --workdir, or set these fields as they are there."
+            )
+
+    @done_by_first
+    def check_pools(self) -> None:
+        """Checks that each pool is there and lasts for all cycles; reads no image."""
+        sizes: dict[str, int] = {}
+        for group in self.groups:
+            data = group[0].config.data
+            if str(data) not in sizes:
+                sizes[str(data)] = pool_size(data, self.data_dir)
+            check_pool(group[0].config, sizes[str(data)])
+
+    def prepare_data(self) -> None:
+        """Fetches and reads all images once, before many processes want them."""
+        for data in {str(g[0].config.data): g[0].config.data for g in self.groups}:
+            load(data, self.data_dir)
+
+    def read_images(self, data: Data) -> Dataset:
+        """Loads images; the first process prepares the files that the others find."""
+        loaded = []
+
+        @done_by_first
+        def prepare():
+            loaded.append(load(data, self.data_dir))
+
+        prepare()
+        dataset = loaded[0] if loaded else load(data, self.data_dir)
+        check_same(
+            dataset.fingerprint,
+            f"finds other images under --config.data.name={data.name} than the first "
+            "one; give all of them the same.",
+        )
+        return dataset
+
+    @done_by_first
+    def write(self, devices: Devices | None = None) -> None:
+        """Makes the workdir and its `config.json`, or adds a grid to its `grids`.
+
+        `config` there is what the folder was begun with; each of `grids` maps fields to
+        values, and no grid is a part of another.
+        """
+        self.workdir.mkdir(parents=True, exist_ok=True)
+        path = self.workdir / "config.json"
+        known = read_json(path)
+        if known is None:
+            known = {"config": flatten(self.config)} | provenance(devices)
+        grids, new = known.get("grids", []), grid_values(self.config)
+        if any(_contains(old, new) for old in grids):
+            return
+        kept = [old for old in grids if not _contains(new, old)]
+        write_json(path, known | {"grids": [*kept, new]})
+
+
+def _contains(large: dict[str, list], small: dict[str, list]) -> bool:
+    return large.keys() == small.keys() and all(
+        all(value in large[name] for value in small[name]) for name in small
+    )
+
+
+def make_plan(
+    config: Config,
+    workdir: str | Path,
+    data_dir: str | None = None,
+    shard_text: str | None = None,
+    only_folder: str | None = None,
+) -> Plan:
+    """Validates a configuration and lists its runs.
+
+    Args:
+        config: an experiment or a grid.
+        workdir: where results go.
+        data_dir: where tensorflow-datasets keeps its data; None: its default.
+        shard_text: K/N picks the K-th of N parts of the runs; None: all.
+        only_folder: picks the run of this folder in the workdir; None: all.
+
+    Raises:
+        ValueError: names the field, the value, what is allowed and what to do.
+    """
+    validate_grid(config)
+    groups = shard(expand(config), shard_text)
+    if only_folder is not None:
+        groups = only(groups, only_folder)
+    return Plan(config, groups, Path(workdir), data_dir)

@@ -1,0 +1,90 @@
+"""What runs of one process share: images on the devices, programs, clock, console."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from aljax.config import Config
+from aljax.data import Dataset
+from aljax.inference import make_predict
+from aljax.learner import Recipe, TrainState, init, make_learner, make_recipe, restart
+from aljax.machine.clock import CompileClock
+from aljax.machine.devices import Devices, replicate
+from aljax.machine.preemption import Preempted, Preemption
+from aljax.machine.processes import largest
+from aljax.runs.console import Console
+from aljax.strategies import STRATEGIES
+from aljax.training import make_train
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The compiled programs of one learner, and the shapes of its state."""
+
+    shapes: TrainState
+    init: Callable
+    restart: Callable
+    train: Callable
+    predict: Callable
+
+
+class Session:
+    """One dataset on the devices, and the programs that were compiled for it.
+
+    Pool and test images lie in one array, the pool first, so that one program reads
+    both.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        devices: Devices,
+        clock: CompileClock,
+        console: Console,
+        preemption: Preemption,
+    ):
+        self.dataset, self.devices, self.clock = dataset, devices, clock
+        self.console, self.preemption = console, preemption
+        images = np.concatenate([dataset.train_images, dataset.test_images])
+        self.images = replicate(images, devices)
+        labels = np.concatenate([dataset.train_labels, dataset.test_labels])
+        self.labels = replicate(labels, devices)
+        self._programs: dict[Recipe, Programs] = {}
+
+    @property
+    def pool_size(self) -> int:
+        return len(self.dataset.train_labels)
+
+    @property
+    def test_indices(self) -> np.ndarray:
+        return self.pool_size + np.arange(len(self.dataset.test_labels))
+
+    def programs(self, config: Config) -> Programs:
+        """The programs of a configuration; equal recipes share them.
+
+        Raises:
+            ValueError: the network lacks what the loss prediction module reads.
+        """
+        needed = "predicted_loss" in STRATEGIES[config.strategy].needs
+        with_module = needed or config.loss_prediction.train == "always"
+        recipe = make_recipe(config, self.dataset, with_module)
+        if recipe not in self._programs:
+            learner = make_learner(recipe)
+            start = jax.jit(lambda key: init(learner, key))
+            self.console.compiling(config)
+            self._programs[recipe] = Programs(
+                jax.eval_shape(start, jax.random.key(0)),
+                start,
+                jax.jit(lambda state: restart(learner, state)),
+                make_train(learner, self.devices),
+                make_predict(learner, self.devices),
+            )
+        return self._programs[recipe]
+
+    def check_preemption(self) -> None:
+        """Stops all processes of the run if one of them was asked to."""
+        (requested,) = largest(self.preemption.requested)
+        if requested:
+            raise Preempted

@@ -1,0 +1,100 @@
+"""How far a grid is: reads the folders of its runs, needs no images and no devices."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from aljax.config import Config
+from aljax.grid import Run
+from aljax.runs import lock
+from aljax.runs.curves import find_runs
+from aljax.runs.folder import RunFolder, read_json
+from aljax.runs.plan import Plan
+
+STATES = ("done", "running", "waiting", "failed")
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far one run is."""
+
+    run: Run
+    state: str  # one of STATES
+    rows: list[dict[str, Any]]  # finished cycles
+    note: str = ""  # who is at it, or why it failed
+
+    @property
+    def images_left(self) -> int:
+        """Images it has still to train on, each epoch counted."""
+        return self.run.training_images - _trained(self.run.config, self.rows)
+
+
+def _trained(config: Config, rows: list[dict[str, Any]]) -> int:
+    return config.epochs * sum(row["labeled"] for row in rows)
+
+
+def read_status(run: Run, workdir: Path) -> Status:
+    """Reads the state of a run off its folder, which need not be there."""
+    folder = RunFolder(workdir / run.folder)
+    holder = lock.holder(folder.path)  # first: it may finish the run meanwhile
+    rows = folder.rows()[: run.config.cycles]
+    if len(rows) == run.config.cycles:
+        return Status(run, "done", rows)
+    if holder:
+        return Status(run, "running", rows, holder)
+    reason = folder.failure()
+    if reason:
+        return Status(run, "failed", rows, reason.removeprefix(f"{run.folder}: "))
+    return Status(run, "waiting", rows)
+
+
+def seconds_per_image(workdir: Path) -> dict[str, float]:
+    """Training time of one image by model, from all rows in a workdir; "": of any."""
+    seconds, images = Counter(), Counter()
+    for folder in find_runs(workdir):
+        about = read_json(folder.path / "config.json")
+        for row in folder.rows() if about else []:
+            for model in ("", about["config"]["model"]):
+                seconds[model] += row["train_seconds"]
+                images[model] += about["config"]["epochs"] * row["labeled"]
+    return {model: seconds[model] / images[model] for model in images}
+
+
+def seconds_left(statuses: Iterable[Status], rates: dict[str, float]) -> float | None:
+    """Training still to be done by one process, in seconds; None where unknown.
+
+    Args:
+        statuses: the runs; failed ones are left out.
+        rates: from `seconds_per_image`; a model that is not in it takes the mean.
+    """
+    ahead = [s for s in statuses if s.state in ("running", "waiting")]
+    if ahead and not rates:
+        return None
+    return sum(
+        status.images_left * rates.get(status.run.config.model, rates.get(""))
+        for status in ahead
+    )
+
+
+def lines(plan: Plan) -> list[str]:
+    """What `--status` prints: a line per run, and one that sums them up."""
+    statuses = [read_status(run, plan.workdir) for run in plan.runs]
+    width = max((len(s.run.folder) for s in statuses), default=0)
+    shown = []
+    for s in statuses:
+        cycles = f"{len(s.rows)}/{s.run.config.cycles} cycles"
+        line = f"{s.state:7}  {s.run.folder:{width}}  {cycles}  {s.note}"
+        shown.append(line.rstrip())
+    counts = Counter(status.state for status in statuses)
+    told = ", ".join(f"{counts[state]} {state}" for state in STATES)
+    seconds = seconds_left(statuses, seconds_per_image(plan.workdir))
+    left = "unknown" if seconds is None else str(timedelta(seconds=round(seconds)))
+    running = counts["running"]
+    among = f", shared by {running} processes" if running > 1 else ""
+    return [
+        *shown,
+        f"{len(statuses)} runs: {told}; training time left: {left}{among}.",
+    ]

@@ -1,0 +1,140 @@
+"""One trial under way: its pool, its weights, its accounts, and how it is taken up."""
+
+from dataclasses import dataclass, field
+
+import jax
+import numpy as np
+
+from aljax.config import Config
+from aljax.grid import Run
+from aljax.keys import key_for
+from aljax.learner import TrainState
+from aljax.machine.devices import replicate
+from aljax.pool import Pool
+from aljax.runs.checkpoint import Checkpoints, Progress, Saved
+from aljax.runs.folder import RunFolder
+from aljax.runs.session import Programs, Session
+from aljax.training import Labels, images_in, steps_per_epoch
+
+
+class Diverged(ArithmeticError):
+    """The loss, or what the network says, is no longer a finite number."""
+
+
+@dataclass
+class Trial:
+    """One run under way."""
+
+    session: Session
+    run: Run
+    folder: RunFolder
+    checkpoints: Checkpoints
+    programs: Programs
+    pool: Pool
+    state: TrainState | None = None
+    progress: Progress = field(default_factory=lambda: Progress(cycle=0))
+
+    @property
+    def config(self) -> Config:
+        return self.run.config
+
+    def key(self, cycle: int, purpose: str) -> jax.Array:
+        """The key of one purpose in one cycle of this trial."""
+        return key_for(self.config.seed, self.run.trial, cycle, purpose)
+
+    def save(self) -> None:
+        """Saves weights, purchases and accounts."""
+        self.folder.check()
+        self.checkpoints.save(self.state, self.pool.labelled, self.progress)
+
+    def put(self, state: TrainState) -> None:
+        """Lays a state on the devices, where the training program wants it."""
+        self.state = replicate(state, self.session.devices)
+
+    @property
+    def queried(self) -> np.ndarray:
+        """The images bought for the current cycle."""
+        first = self.progress.cycle == 1
+        bought = self.config.initial if first else self.config.budget
+        return self.pool.labelled[-bought:]
+
+    @property
+    def labels(self) -> Labels:
+        """The labelled set, padded to what the last cycle will hold."""
+        config, count = self.config, len(self.pool)
+        capacity = config.initial + (config.cycles - 1) * config.budget
+        indices = np.zeros(capacity, np.int32)
+        indices[:count] = self.pool.labelled
+        return Labels(indices, np.int32(count))
+
+    @property
+    def last_step(self) -> int:
+        """Steps of the current cycle."""
+        per_epoch = steps_per_epoch(len(self.pool), self.config.batch_size)
+        return self.config.epochs * per_epoch
+
+    def images_seen(self, step: int) -> int:
+        """Images seen in the first `step` steps of the current cycle."""
+        return images_in(step, len(self.pool), self.config.batch_size)
+
+    @property
+    def images_done(self) -> int:
+        """Images that the trial has trained on so far, in all of its cycles."""
+        cycle, config = self.progress.cycle, self.config
+        if cycle == 0:
+            return 0
+        before = sum(config.initial + c * config.budget for c in range(cycle - 1))
+        return config.epochs * before + self.images_seen(int(self.state.step))
+
+    def diverged(self, what: str, step: int) -> Diverged:
+        """The error to raise where numbers went wrong in a step, with advice."""
+        config = self.config
+        epoch = step // steps_per_epoch(len(self.pool), config.batch_size) + 1
+        rate = config.optimizers[config.optimizer].learning_rate
+        narrow = config.precision != "float32"
+        other = ", or set config.precision=float32" if narrow else ""
+        return Diverged(
+            f"{self.run.folder}: {what} cycle {self.progress.cycle}, epoch {epoch}. "
+            f"Lower config.optimizers.{config.optimizer}.learning_rate (now {rate:g})"
+            f"{other}. What was written before is kept."
+        )
+
+
+def open_trial(
+    session: Session, run: Run, folder: RunFolder, inherited: TrainState | None
+) -> Trial:
+    """Takes up a run where its newest good checkpoint left it, or at its beginning.
+
+    Args:
+        session: what the process shares.
+        run: which run.
+        folder: its folder, created.
+        inherited: the weights that the trial before left, for `reset=never`.
+
+    Raises:
+        ValueError: rows are missing that the checkpoint has seen written.
+    """
+    programs = session.programs(run.config)
+    checkpoints = Checkpoints(folder.checkpoints)
+    key = key_for(run.config.seed, run.trial, 1, "weights")
+    saved = checkpoints.restore(programs.shapes)
+    pool = Pool(session.pool_size)
+    trial = Trial(session, run, folder, checkpoints, programs, pool)
+    if saved is None:
+        trial.put(programs.init(key) if inherited is None else inherited)
+        return trial
+    _check_rows(folder, saved)
+    trial.pool = Pool(session.pool_size, saved.labelled)
+    trial.progress = saved.progress
+    trial.put(saved.state)
+    return trial
+
+
+def _check_rows(folder: RunFolder, saved: Saved) -> None:
+    written = len(folder.rows())
+    if written < saved.progress.cycle - 1:
+        raise ValueError(
+            f"{folder.path}: cycles.jsonl has {written} cycles, but the checkpoint is "
+            f"in cycle {saved.progress.cycle}; put the missing rows back, or delete "
+            "this folder to begin the run again."
+        )

@@ -1,0 +1,1 @@
+"""The benchmarks and the baseline they compare with."""

@@ -1,0 +1,1 @@
+"""Datasets: folders, archives, the embedded images."""

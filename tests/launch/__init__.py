@@ -1,0 +1,1 @@
+"""The command line, SLURM, runs side by side."""

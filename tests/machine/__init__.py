@@ -1,0 +1,1 @@
+"""Devices, processes, clocks, memory, signals."""

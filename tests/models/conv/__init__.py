@@ -1,0 +1,1 @@
+"""How convolutions run on each platform."""

@@ -1,0 +1,1 @@
+"""Whole runs: cycles, trials, folders, checkpoints."""

@@ -1,0 +1,51 @@
+"""A disk that is full or gone stops a run, which goes on once the disk is back."""
+
+import os
+import resource
+import shutil
+import time
+
+import pytest
+
+from tests.runs.test_interruption import command, undisturbed
+from tests.support import together
+
+pytestmark = pytest.mark.slow
+
+
+def begin(programs, workdir):
+    """Starts a run, or goes on with it, and waits until it has saved a few times."""
+    before = {path.parent.name for path in together.saves(workdir)}
+    (process,) = together.start(command(programs, workdir))
+    deadline = time.monotonic() + 120
+    while len({path.parent.name for path in together.saves(workdir)} - before) < 2:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return process
+
+
+def check_stopped(process):
+    ((status, said),) = together.finish([process], 120)
+    assert status == 1, said
+    last = said.splitlines()[-1]  # of many that the libraries have to say
+    assert last.startswith("aljax: ") and "What was saved before is kept" in last, said
+
+
+def test_a_disk_that_is_full_and_one_that_goes_away(programs, tmp_path):
+    calm, run, elsewhere = (tmp_path / name for name in ("calm", "run", "elsewhere"))
+    undisturbed(command(programs, calm), 1)
+    process = begin(programs, run)
+    # No file may grow past a few kilobytes.
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (2000, 2000))
+    check_stopped(process)
+    process = begin(programs, run)
+    os.rename(run, elsewhere)
+    check_stopped(process)
+    # A save that was under way when the disk went may have been written in its place,
+    # but no row.
+    assert not list(run.rglob("cycles.jsonl"))
+    shutil.rmtree(run, ignore_errors=True)
+    os.rename(elsewhere, run)
+    undisturbed(command(programs, run), 1)
+    assert together.rows(run) == together.rows(calm)

@@ -1,0 +1,64 @@
+"""Plans: other experiments are kept out of a workdir, which remembers its grids."""
+
+import os
+
+import pytest
+
+from aljax.config import Config, Schedule, replace
+from aljax.runs.folder import read_json
+from aljax.runs.plan import Plan
+
+CONFIG = Config(trials=2, cycles=3, strategy="random", optimizer="adam")
+
+
+def test_config_of_a_workdir_remembers_every_grid(tmp_path):
+    def grids(**sweep):
+        config = Config(strategy="random", sweep=sweep)
+        Plan(config, [], tmp_path).check_workdir()
+        Plan(config, [], tmp_path).write()
+        return read_json(tmp_path / "config.json")["grids"]
+
+    few, more = ["random", "margin"], ["random", "margin", "entropy"]
+    alone = {"model": ["resnet18"], "optimizer": ["sgd"], "strategy": ["random"]}
+    assert grids(strategy=few) == [alone | {"strategy": few}]
+    assert grids(strategy=more) == [alone | {"strategy": more}]
+    assert grids(strategy=few) == [alone | {"strategy": more}]
+    both = [alone | {"strategy": more}, alone | {"optimizer": ["sgd", "adam"]}]
+    assert grids(optimizer=["sgd", "adam"]) == both
+    assert grids(strategy=more) == both
+
+
+def test_workdir_of_the_same_experiment_is_taken(tmp_path):
+    workdir = tmp_path / "new" / "folder"
+    Plan(CONFIG, [], workdir).check_workdir()
+    assert not workdir.parent.exists()
+    Plan(CONFIG, [], workdir).write()
+    Plan(CONFIG, [], workdir).check_workdir()
+    Plan(replace(CONFIG, "trials", 9), [], workdir).check_workdir()
+
+
+def test_workdir_of_another_experiment_is_refused(tmp_path):
+    Plan(CONFIG, [], tmp_path).write()
+    other = replace(replace(CONFIG, "epochs", 7), "schedule", Schedule((3, 5)))
+    with pytest.raises(ValueError) as error:
+        Plan(other, [], tmp_path).check_workdir()
+    assert str(error.value) == (
+        f"--workdir={tmp_path} holds another experiment: epochs (200 there, 7 here); "
+        "schedule.milestones ([160] there, [3, 5] here). "
+        "Choose another --workdir, or set these fields as they are there."
+    )
+
+
+def test_workdir_that_cannot_be_a_folder_is_refused(tmp_path):
+    (tmp_path / "file").touch(mode=0o777)
+    for workdir in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ValueError) as error:
+            Plan(CONFIG, [], workdir).check_workdir()
+        assert f"--workdir={workdir}: {tmp_path / 'file'} is not" in str(error.value)
+
+
+def test_workdir_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+    # The superuser may write anywhere, so the answer is given for it.
+    monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
+    with pytest.raises(ValueError, match="not a folder that can be written"):
+        Plan(CONFIG, [], tmp_path / "below").check_workdir()

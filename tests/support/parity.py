@@ -1,0 +1,148 @@
+"""What tests of parity with PyTorch share: one network with one set of weights, twice.
+
+An error is max |a - b| / max |b| over one tensor, b being PyTorch's. PyTorch runs in
+float64, so that a bound speaks of aljax's own rounding and not of the sum of two.
+Weights, statistics and normalisation are random: nothing hides behind ones and zeros.
+Padding rows hold garbage; λ and ξ are not 1.
+
+Gradients jump where a ReLU's input changes sign. In a deep network float32 rounding
+carries a few inputs across, and each moves every gradient by about a percent:
+PyTorch's own float32 does so too. Gradients are therefore compared on batches that
+keep all inputs of all ReLUs away from zero; normalisations whose bias is large against
+their scale make such batches common enough to find.
+"""
+
+import dataclasses
+from functools import cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aljax.config import Config
+from aljax.data import Dataset
+from aljax.learner import Learner, make_recipe
+from aljax.machine.devices import AXIS
+from aljax.models import MODELS, LossPredictionModule, ResNet
+from aljax.models.resnet import BasicBlock
+
+torch = pytest.importorskip("torch", reason="parity is measured against PyTorch")
+from tests.support import torch_reference as reference  # noqa: E402
+
+torch.set_num_threads(1)  # small networks; the cores may be busy
+
+CLASSES, WIDTH = 10, 4
+WEIGHT, MARGIN = 0.7, 1.3  # λ, ξ
+NETWORKS = MODELS | {"resnet10": partial(ResNet, BasicBlock, (1, 1, 1, 1))}
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """aljax's and PyTorch's networks and modules with one set of weights."""
+
+    learner: Learner
+    variables: dict[str, Any]
+    module_variables: dict[str, Any]
+    backbone: Any
+    lossnet: Any
+
+    def restore(self):
+        """Gives PyTorch's side the weights and no gradients."""
+        for net, variables in (
+            (self.backbone, self.variables),
+            (self.lossnet, self.module_variables),
+        ):
+            reference.load(net.train(), variables).zero_grad()
+        return self.backbone, self.lossnet
+
+
+def error(a, b, scale: float | None = None) -> float:
+    """max |a - b| / max |b|, or over a given scale; 0 if both are all zeros."""
+    a = np.asarray(a, np.float64)
+    b = np.asarray(b.detach() if hasattr(b, "detach") else b)
+    assert a.shape == b.shape
+    largest = np.abs(b).max() if scale is None else scale
+    return float(np.abs(a - b).max() / largest) if np.any(a != b) else 0.0
+
+
+def weights(shapes: dict, random: np.random.Generator, last: bool = False) -> dict:
+    """Kernels as large as PyTorch's first ones, and biases as the head of file says."""
+    tree = {}
+    for name, value in sorted(shapes.items()):
+        if isinstance(value, dict):
+            after = {"conv1": "conv2", "conv2": "conv3"}.get(name)
+            ends = name.startswith(("conv", "shortcut")) and after not in shapes
+            tree[name] = weights(value, random, ends)
+            continue
+        shape = value.shape
+        if name == "kernel":
+            drawn = random.uniform(-1, 1, shape) * np.prod(shape[:-1]) ** -0.5
+        elif name in ("scale", "var"):
+            drawn = random.uniform(0.5, 1.5, shape)
+        elif name == "bias" and "scale" in shapes:
+            drawn = 1.0 if last else 2.0 * random.choice([-1, 1], shape)
+            drawn = drawn * random.uniform(0.8, 1.5, shape)
+        else:
+            drawn = random.normal(0, 0.3, shape)
+        tree[name] = drawn.astype(np.float32)
+    return tree
+
+
+def _nothing(channels: int) -> Dataset:
+    """No images, of a mean and deviation that leave pixels as they are."""
+    images, labels = np.zeros((0, 32, 32, channels), np.uint8), np.zeros(0, np.int32)
+    classes = tuple(map(str, range(CLASSES)))
+    plain = (0.0,) * channels, (1.0,) * channels
+    return Dataset("none", images, labels, images, labels, classes, *plain)
+
+
+@cache
+def make_pair(name: str, channels: int) -> Pair:
+    config = Config()
+    config.loss_prediction.weight, config.loss_prediction.margin = WEIGHT, MARGIN
+    network = NETWORKS[name](classes=CLASSES, width=WIDTH, axis_name=AXIS)
+    module, key = LossPredictionModule(), jax.random.key(0)
+    random = np.random.default_rng(channels)
+    image = jnp.zeros((1, 32, 32, channels))
+    variables = weights(jax.eval_shape(network.init, key, image), random)
+    stages = jax.eval_shape(network.apply, variables, image).stages
+    module_variables = weights(jax.eval_shape(module.init, key, stages), random)
+    learner = Learner(
+        recipe=make_recipe(config, _nothing(channels), with_module=True),
+        network=network,
+        module=module,
+        optimizer=config.optimizers[config.optimizer].direction(),
+    )
+    backbone = reference.ResNet(name, channels, CLASSES, WIDTH).double()
+    lossnet = reference.LossNet(name, WIDTH).double()
+    return Pair(learner, variables, module_variables, backbone, lossnet)
+
+
+def batch(rows: int, count: int, channels: int, seed: int):
+    """Rows for aljax, `count` of them real, and the real ones for PyTorch."""
+    random = np.random.default_rng((seed, count))
+    images = random.normal(0, 1, (rows, 32, 32, channels))
+    images *= random.uniform(0.3, 1.5, (rows, 1, 1, 1))  # contrast
+    images += random.normal(0, 1, (rows, 1, 1, channels))  # colour
+    images[count:] *= 50
+    images = images.astype(np.float32)
+    labels = random.integers(0, CLASSES, rows).astype(np.int32)
+    mask = (np.arange(rows) < count).astype(np.float32)
+    real = reference.nchw(images[:count].astype(np.float64))
+    return (images, labels, mask), (real, torch.from_numpy(labels[:count]).long())
+
+
+def nearest(backbone, images) -> float:
+    """How near to zero any input of any ReLU of the network comes."""
+    found, hooks = [], []
+    for layer in backbone.modules():
+        if isinstance(layer, torch.nn.ReLU):
+            hook = lambda _, x: found.append(float(x[0].detach().abs().min()))  # noqa: E731
+            hooks.append(layer.register_forward_pre_hook(hook))
+    with torch.no_grad():
+        backbone(images)
+    for hook in hooks:
+        hook.remove()
+    return min(found)

@@ -1,1 +1,0 @@
-"""Grids on SLURM."""

@@ -1,1 +1,0 @@
-"""Whole runs, tiny: pairing, resuming, falling back, stopping."""
