@@ -1,4 +1,4 @@
-"""The imports of aljax point one way; nothing is imported from above."""
+"""The imports of aljax point one way: down this list of rooms, and down each room."""
 
 import ast
 from functools import cache
@@ -9,101 +9,133 @@ import pytest
 import aljax
 
 ROOT = Path(aljax.__file__).parent
-# A module may import from the lines above its own, never from its own or below.
-LAYERS = (
-    ("console", "environment", "lock", "lookup", "task", "timing"),
-    *[("augment", "data", "metrics", "models", "optimizers", "pool", "strategies")],
+# The house from the cellar to the roof. What stands on one line does not know each
+# other; a line may import from the lines before it.
+HOUSE = (
+    ("lookup",),
+    ("machine", "augment", "data", "metrics", "models", "optimizers", "pool"),
+    ("strategies",),
     ("config",),
-    ("grid", "keys", "parallel", "processes"),
+    ("grid", "keys", "recipes"),
     ("learner",),
     ("inference", "training"),
-    ("checkpoint", "results"),
-    ("report", "session", "status"),
-    ("cluster", "cycle", "side_by_side"),
-    ("arguments", "experiment"),
-    ("command_line",),
+    ("runs",),
+    ("report",),
+    ("launch",),
+    ("__main__",),
 )
-LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
-# The two columns, which meet where cycles are made.
+# The same inside the rooms that are walked through: a file imports from those before.
+ROOMS = {
+    "machine": (
+        *("terminal", "preemption", "clock", "allocator"),
+        *("processes", "devices"),
+    ),
+    "runs": (
+        *("folder", "curves", "lock", "checkpoint", "plan", "status", "console"),
+        *("session", "trial", "cycle", "experiment"),
+    ),
+    "launch": (*("task", "slurm", "side_by_side", "flags", "python", "command_line"),),
+}
+LEVELS = {name: level for level, names in enumerate(HOUSE) for name in names}
+# The two columns, which meet where runs are made.
 LEARNER = (
-    "augment",
-    "data",
-    "models",
-    "optimizers",
-    "learner",
-    "inference",
-    "training",
+    *("augment", "data", "models", "optimizers", "learner", "inference", "training"),
 )
 ACQUISITION = ("strategies", "pool", "metrics")
 
 
-def module_of(path: Path) -> str:
-    """The file or folder right under aljax/ that a source file belongs to."""
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
-
-
-def names_in(tree: ast.AST):
+def names_in(path: Path):
     """What the import statements of a file name, anywhere in it."""
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "a relative import"
-            if node.module == "aljax":
-                yield from (f"aljax.{alias.name}" for alias in node.names)
+            assert node.level == 0, f"{path}: a relative import"
+            if (ROOT.parent / node.module.replace(".", "/")).is_dir():
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
             else:
                 yield node.module
 
 
 @cache
-def imports() -> dict[str, set[str]]:
-    """module -> modules of aljax that it imports, itself left out."""
-    found: dict[str, set[str]] = {}
+def imports() -> dict[tuple[str, ...], set[tuple[str, ...]]]:
+    """(room, file) -> the rooms and files of aljax that it imports."""
+    found = {}
     for path in sorted(ROOT.rglob("*.py")):
-        if path == ROOT / "__init__.py":
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts == ("__init__",):
             continue
-        module = module_of(path)
-        named = set(names_in(ast.parse(path.read_text())))
-        inside = {n.split(".")[1] for n in named if n.startswith("aljax.")}
-        found.setdefault(module, set()).update(inside - {module})
+        named = (name.split(".") for name in names_in(path))
+        found[parts] = {tuple(n[1:]) for n in named if n[0] == "aljax" and n[1:]}
     return found
 
 
-@pytest.mark.parametrize("module", imports())
-def test_imports_come_from_lower_layers(module):
-    assert module in LEVELS, f"say in LAYERS where {module} belongs"
-    for other in imports()[module]:
-        assert LEVELS[other] < LEVELS[module], f"{module} imports {other}"
+def rooms_known_to(room: str) -> set[str]:
+    return {
+        other[0] for parts, known in imports().items() if parts[0] == room
+        for other in known if other[0] != room
+    }  # fmt: skip
 
 
-def test_the_package_itself_imports_nothing():
-    assert list(names_in(ast.parse((ROOT / "__init__.py").read_text()))) == []
+@pytest.mark.parametrize("room", sorted({parts[0] for parts in imports()}))
+def test_imports_come_from_lower_rooms(room):
+    assert room in LEVELS, f"say in HOUSE where {room} stands"
+    for other in rooms_known_to(room):
+        assert LEVELS[other] < LEVELS[room], f"{room} imports {other}"
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_inside_a_room_point_down(room):
+    order = {name: place for place, name in enumerate(ROOMS[room])}
+    files = {parts[1] for parts in imports() if parts[0] == room} - {"__init__"}
+    assert files == set(order), f"say in ROOMS where each file of {room} stands"
+    for file in files:
+        for other in imports()[room, file]:
+            if other[0] == room:
+                assert order[other[1]] < order[file], f"{room}: {file} imports {other}"
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("__init__.py")))
+def test_every_room_says_what_lives_there(path):
+    text = ast.get_docstring(ast.parse(path.read_text()))
+    assert text and text.splitlines()[0].endswith(".")
+
+
+def test_the_package_itself_loads_nothing_of_its_own():
+    assert set(names_in(ROOT / "__init__.py")) <= {"importlib", "typing"}
 
 
 def test_acquisition_knows_no_learner():
-    assert imports()["strategies"] == set()
-    assert imports()["pool"] == set()
-    assert imports()["metrics"] == set()
+    for name in ACQUISITION:
+        assert not rooms_known_to(name) & {*LEARNER, "config", "runs"}
 
 
-@pytest.mark.parametrize("module", LEARNER)
-def test_learner_knows_no_acquisition(module):
-    assert not imports()[module] & set(ACQUISITION)
+@pytest.mark.parametrize("room", LEARNER)
+def test_learner_knows_no_acquisition(room):
+    assert not rooms_known_to(room) & set(ACQUISITION)
 
 
 def test_report_reads_only_what_runs_left():
-    assert imports().get("report", set()) <= {"results", "metrics"}
+    assert rooms_known_to("report") <= {"runs", "metrics", "data", "lookup", "machine"}
+    for parts, known in imports().items():
+        if parts[0] == "report":
+            inside = {other[1] for other in known if other[0] == "runs"}
+            assert inside <= {"folder", "curves", "lock"}, parts
 
 
-def test_only_one_file_knows_devices():
+@pytest.mark.parametrize(
+    "words, files",
+    [
+        (("shard_map", "pmap", "jax.devices", "NamedSharding("), ("devices",)),
+        (("process_index", "process_count", "multihost"), ("devices", "processes")),
+    ],
+    ids=["devices", "processes"],
+)  # fmt: skip
+def test_only_the_machine_room_knows(words, files):
     for path in ROOT.rglob("*.py"):
-        source = path.read_text()
-        for word in ("shard_map", "pmap", "jax.devices", "NamedSharding("):
-            assert word not in source or module_of(path) in ("parallel", "results")
-
-
-def test_only_two_files_know_processes():
-    for path in ROOT.rglob("*.py"):
-        for word in ("process_index", "process_count", "multihost_utils"):
-            known = word in path.read_text()
-            assert not known or module_of(path) in ("parallel", "processes")
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts[0] != "machine" or parts[1] not in files:
+            code = ast.unparse(ast.parse(path.read_text()))
+            for word in words:
+                # Python's door takes and describes the name of an executor.
+                assert word not in code or parts == ("launch", "python"), (parts, word)

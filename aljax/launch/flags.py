@@ -166,7 +166,7 @@ def parse() -> tuple[flags.FlagValues, Config]:
         fields(overrides)
     except flags.Error as error:
         raise ValueError(str(error)) from error
-    return values, config
+    return values, fields.config
 
 
 def usage() -> str:

@@ -179,7 +179,7 @@ def count() -> int:
 
 def first() -> bool:
     """Whether this is the first process, the one that reads and writes files."""
-    return count() == 1 or jax.process_index() == 0
+    return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
 def largest(*values: float) -> list[float]:

@@ -6,7 +6,7 @@ Of several processes that form a run, only the first one speaks.
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -15,10 +15,6 @@ from rich.table import Table
 from aljax.config import Config
 from aljax.grid import Run
 from aljax.machine import processes
-from aljax.training import Report
-
-if TYPE_CHECKING:
-    from aljax.runs.trial import Trial
 
 LINE_SECONDS = 30.0  # between two progress lines where there is no terminal
 LOG_WIDTH = 200  # columns of a log file
@@ -81,26 +77,16 @@ class Console:
         """Counts images that an earlier start has trained on."""
         self._skipped += images
 
-    def trained(
-        self, trial: "Trial", first: int, last: int, seconds: float, report: Report
-    ) -> None:
-        """Counts the images of some steps of a trial's current cycle.
+    def trained(self, images: int, seconds: float, where: str, detail: str) -> None:
+        """Counts images just trained on.
 
         Args:
-            trial: which trial.
-            first: step before which they begin.
-            last: step before which they end.
-            seconds: how long they took, without compiling.
-            report: loss and accuracy of these steps.
+            images: how many.
+            seconds: how long it took, without compiling.
+            where: trial, cycle and epoch.
+            detail: loss and accuracy of these images.
         """
-        config, seen = trial.config, trial.images_seen(last)
-        epoch = min(seen // len(trial.pool) + 1, config.epochs)
-        where = (
-            f"{trial.run.folder} · cycle {trial.progress.cycle}/{config.cycles} · "
-            f"epoch {epoch}/{config.epochs}"
-        )
-        detail = f"loss {report.loss:.3f} · accuracy {report.accuracy:.1%}"
-        self._done += seen - trial.images_seen(first)
+        self._done += images
         self._seconds += seconds
         rate = self._done / max(self._seconds, 1e-9)
         left = max(self._total - self._done - self._skipped, 0) / rate

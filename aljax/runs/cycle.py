@@ -171,7 +171,7 @@ def train(trial: Trial) -> None:
         if report.bad_step >= 0:
             what = "the loss is not a finite number in"
             raise trial.diverged(what, int(report.bad_step))
-        session.console.trained(trial, step, target, watch.seconds, report)
+        trial.tell(step, target, watch.seconds, report)
         requested, due, per_step = largest(
             session.preemption.requested,
             time.monotonic() - saved >= trial.config.checkpoint_seconds,

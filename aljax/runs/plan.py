@@ -113,7 +113,8 @@ class Plan:
 
     def prepare_data(self) -> None:
         """Fetches and reads all images once, before many processes want them."""
-        for data in {str(g[0].config.data): g[0].config.data for g in self.groups}:
+        found = {str(g[0].config.data): g[0].config.data for g in self.groups}
+        for data in found.values():
             load(data, self.data_dir)
 
     def read_images(self, data: Data) -> Dataset:

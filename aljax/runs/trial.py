@@ -14,7 +14,7 @@ from aljax.pool import Pool
 from aljax.runs.checkpoint import Checkpoints, Progress, Saved
 from aljax.runs.folder import RunFolder
 from aljax.runs.session import Programs, Session
-from aljax.training import Labels, images_in, steps_per_epoch
+from aljax.training import Labels, Report, images_in, steps_per_epoch
 
 
 class Diverged(ArithmeticError):
@@ -85,6 +85,25 @@ class Trial:
             return 0
         before = sum(config.initial + c * config.budget for c in range(cycle - 1))
         return config.epochs * before + self.images_seen(int(self.state.step))
+
+    def tell(self, first: int, last: int, seconds: float, report: Report) -> None:
+        """Tells the console of the steps of the current cycle from `first` to `last`.
+
+        Args:
+            first: steps done before.
+            last: steps done now.
+            seconds: how long they took, without compiling.
+            report: loss and accuracy of these steps.
+        """
+        config, seen = self.config, self.images_seen(last)
+        epoch = min(seen // len(self.pool) + 1, config.epochs)
+        where = (
+            f"{self.run.folder} · cycle {self.progress.cycle}/{config.cycles} · "
+            f"epoch {epoch}/{config.epochs}"
+        )
+        detail = f"loss {report.loss:.3f} · accuracy {report.accuracy:.1%}"
+        images = seen - self.images_seen(first)
+        self.session.console.trained(images, seconds, where, detail)
 
     def diverged(self, what: str, step: int) -> Diverged:
         """The error to raise where numbers went wrong in a step, with advice."""
