@@ -18,8 +18,19 @@ OPERATIONAL = ("trials", "sweep", "checkpoint_seconds", "data.path")
 FOLDERS = ("model", "optimizer", "strategy")
 SWEEPABLE = (
     *FOLDERS,
-    *("width", "epochs", "batch_size", "precision", "cycles", "initial", "budget"),
-    *("initial_query", "pool_subset", "reset", "seed", "data.name", "data.image_size"),
+    "width",
+    "epochs",
+    "batch_size",
+    "precision",
+    "cycles",
+    "initial",
+    "budget",
+    "initial_query",
+    "pool_subset",
+    "reset",
+    "seed",
+    "data.name",
+    "data.image_size",
 )
 
 

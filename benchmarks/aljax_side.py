@@ -44,7 +44,11 @@ def random_dataset(count: int):
     images = random.integers(0, 256, (count, 32, 32, 3), np.uint8)
     labels = random.integers(0, 10, count).astype(np.int32)
     return Dataset(
-        *("random", images, labels, images[:1], labels[:1]),
+        "random",
+        images,
+        labels,
+        images[:1],
+        labels[:1],
         classes=tuple("0123456789"),
         mean=tuple(images.mean((0, 1, 2)) / 255),
         std=tuple(images.std((0, 1, 2)) / 255),
@@ -101,7 +105,10 @@ class Measured:
             jax.device_get(report)
             return
         predict_all(
-            *(self.program, self.state, self.data[0], np.arange(self.flags.images)),
+            self.program,
+            self.state,
+            self.data[0],
+            np.arange(self.flags.images),
             self.flags.score_batch_size,
             needs=frozenset({"logits", "predicted_loss", "embedding"}),
         )

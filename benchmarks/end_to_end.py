@@ -32,9 +32,20 @@ NEEDED = ("aljax", "torch_tuned")
 OTHERS = ("aljax_cached", "torch_compiled", "torch_authors")
 # Fields of the experiment that both sides know by the same name.
 SHARED = (
-    *("model", "width", "optimizer", "strategy", "epochs", "batch_size"),
-    *("precision", "cycles", "initial", "budget", "pool_subset", "seed"),
-    *("milestone", "detach_epoch"),
+    "model",
+    "width",
+    "optimizer",
+    "strategy",
+    "epochs",
+    "batch_size",
+    "precision",
+    "cycles",
+    "initial",
+    "budget",
+    "pool_subset",
+    "seed",
+    "milestone",
+    "detach_epoch",
 )
 
 

@@ -59,7 +59,8 @@ def layers(model: str, width: int, batch: int) -> Counter[Layer]:
     def note(x, kernel, mask, stride=1, keep=False):
         pending = isinstance(x, resnet.Pending)
         before = "norm" if pending else "nothing"
-        before += "+shortcut" * (pending and x.rest is not None)
+        if pending and x.rest is not None:
+            before += "+shortcut"
         _, side, _, inputs = (x.y if pending else x).shape
         size, outputs = kernel.shape[0], kernel.shape[-1]
         found[Layer(batch, side, inputs, outputs, size, stride, before, keep)] += 1

@@ -50,10 +50,15 @@ def command(flags: argparse.Namespace, case: Case) -> list[str]:
     """The command line of every process of a case."""
     size = "batch_size" if case.phase == "train" else "score_batch_size"
     return [
-        *(sys.executable, str(SIDE), f"--phase={case.phase}", f"--{size}={case.batch}"),
+        sys.executable,
+        str(SIDE),
+        f"--phase={case.phase}",
+        f"--{size}={case.batch}",
         *(f"--{name}={getattr(flags, name)}" for name in ("model", "width")),
-        *(f"--precision={flags.precision}", f"--devices={case.devices}"),
-        *(f"--images={flags.steps * case.batch}", "--rounds=1"),
+        f"--precision={flags.precision}",
+        f"--devices={case.devices}",
+        f"--images={flags.steps * case.batch}",
+        "--rounds=1",
     ]
 
 
@@ -170,7 +175,8 @@ def draw(found: dict, path: Path) -> None:
         lines.setdefault(kind, []).append((row["devices"], 100 * row[field]))
     for (phase, scaling, processes), line in lines.items():
         label = {"train": "training", "score": "scoring"}[phase] + f", {scaling}"
-        label += f", {processes} processes" * (processes > 1)
+        if processes > 1:
+            label += f", {processes} processes"
         style = {"strong": "-", "weak": "--"}[scaling]
         axes.plot(*zip(*line, strict=True), style, marker="o", label=label)
     virtual = "virtual " * found["virtual"]

@@ -32,8 +32,15 @@ PHASES = ("train", "score")
 MODELS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 # What two measurements must share to be compared.
 SHARED = (
-    *("platform", "model", "width", "optimizer", "phase", "images", "batch_size"),
-    *("precision", "threads"),
+    "platform",
+    "model",
+    "width",
+    "optimizer",
+    "phase",
+    "images",
+    "batch_size",
+    "precision",
+    "threads",
 )
 TORCH_DEVICES = {"gpu": "cuda"}  # by JAX's platform; others: PyTorch's CPU
 
@@ -52,15 +59,20 @@ def command(
         manner = "authors" if side == "torch_authors" else "tuned"
         start = [str(HERE / "torch_baseline.py"), f"--side={manner}"]
         start += [f"--device={flags.torch_device}"]
-        start += ["--compile"] * (side == "torch_compiled")
+        if side == "torch_compiled":
+            start.append("--compile")
     size = "batch_size" if phase == "train" else "score_batch_size"
     passes = flags.passes if phase == "train" else max(1, flags.passes // 2)
     return [
         sys.executable,
         *start,
-        *(f"--model={model}", f"--phase={phase}", f"--{size}={batch}"),
-        *(f"--width={flags.width}", f"--precision={flags.precision}"),
-        *(f"--images={flags.steps * batch}", f"--rounds={passes}"),
+        f"--model={model}",
+        f"--phase={phase}",
+        f"--{size}={batch}",
+        f"--width={flags.width}",
+        f"--precision={flags.precision}",
+        f"--images={flags.steps * batch}",
+        f"--rounds={passes}",
     ]
 
 

@@ -63,13 +63,25 @@ def test_unknown_name_that_is_near_to_none():
 
 
 AT_LEAST_1 = [
-    *("width", "epochs", "batch_size", "trials", "cycles", "initial", "budget"),
-    *("score_batch_size", "data.image_size", "pool_subset"),
+    "width",
+    "epochs",
+    "batch_size",
+    "trials",
+    "cycles",
+    "initial",
+    "budget",
+    "score_batch_size",
+    "data.image_size",
+    "pool_subset",
 ]
 AT_LEAST_0 = [
-    *("seed", "checkpoint_seconds", "augmentation.crop_padding", "schedule.factor"),
-    *("loss_prediction.weight", "loss_prediction.margin"),
-    *("loss_prediction.detach_epoch",),
+    "seed",
+    "checkpoint_seconds",
+    "augmentation.crop_padding",
+    "schedule.factor",
+    "loss_prediction.weight",
+    "loss_prediction.margin",
+    "loss_prediction.detach_epoch",
 ]
 
 

@@ -138,8 +138,15 @@ def compare(old: Config, new: Config) -> list[str]:
         (Config(sweep={"seed": (0, 1)}), Config(sweep={"seed": (1, 0, 2)})),
     ],
     ids=[
-        *("same", "trials", "checkpoints", "path", "shrunk", "one member"),
-        *("grown", "grown from one", "reordered"),
+        "same",
+        "trials",
+        "checkpoints",
+        "path",
+        "shrunk",
+        "one member",
+        "grown",
+        "grown from one",
+        "reordered",
     ],
 )
 def test_same_experiment(old, new):

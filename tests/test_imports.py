@@ -27,19 +27,38 @@ HOUSE = (
 # The same inside the rooms that are walked through: a file imports from those before.
 ROOMS = {
     "machine": (
-        *("terminal", "preemption", "clock", "allocator"),
-        *("processes", "devices"),
+        "terminal",
+        "preemption",
+        "clock",
+        "allocator",
+        "processes",
+        "devices",
     ),
     "runs": (
-        *("folder", "curves", "lock", "checkpoint", "plan", "status", "console"),
-        *("session", "trial", "cycle", "experiment"),
+        "folder",
+        "curves",
+        "lock",
+        "checkpoint",
+        "plan",
+        "status",
+        "console",
+        "session",
+        "trial",
+        "cycle",
+        "experiment",
     ),
     "launch": (*("task", "slurm", "side_by_side", "flags", "python", "command_line"),),
 }
 LEVELS = {name: level for level, names in enumerate(HOUSE) for name in names}
 # The two columns, which meet where runs are made.
 LEARNER = (
-    *("augment", "data", "models", "optimizers", "learner", "inference", "training"),
+    "augment",
+    "data",
+    "models",
+    "optimizers",
+    "learner",
+    "inference",
+    "training",
 )
 ACQUISITION = ("strategies", "pool", "metrics")
 

@@ -30,7 +30,7 @@ def _speaking_of_fields() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        text = re.sub(r"--(config\b|[a-z]+(_[a-z]+)*=)", r"\1", str(error))
+        text = re.sub(r"(?<!\S)--(?=[a-z])", "", str(error))
         raise ValueError(text) from error.__cause__
 
 

@@ -73,7 +73,9 @@ class _Flag:
 _COUNT = (r"[1-9]\d*", "a whole number of at least 1")
 _FLAGS = {
     "slurm_partition": _Flag(
-        *("--partition={}", r"[\w.-]+(,[\w.-]+)*", "a name, such as gpu"),
+        "--partition={}",
+        r"[\w.-]+(,[\w.-]+)*",
+        "a name, such as gpu",
         "Partition of the tasks (default: the cluster's).",
     ),
     "slurm_nodes": _Flag(
@@ -83,18 +85,23 @@ _FLAGS = {
         "memory is for each of them (default: 1).",
     ),
     "slurm_gpus": _Flag(
-        *("--gres=gpu:{}", r"([\w.-]+:)?[1-9]\d*", "NUMBER or TYPE:NUMBER, as a100:2"),
+        "--gres=gpu:{}",
+        r"([\w.-]+:)?[1-9]\d*",
+        "NUMBER or TYPE:NUMBER, as a100:2",
         "GPUs of each task: NUMBER or TYPE:NUMBER (default: none).",
     ),
     "slurm_cpus": _Flag(
         "--cpus-per-task={}", *_COUNT, "CPU cores of each task (default: 1)."
     ),
     "slurm_memory": _Flag(
-        *("--mem={}", r"[1-9]\d*[KMGT]?", "a size, such as 32G"),
+        "--mem={}",
+        r"[1-9]\d*[KMGT]?",
+        "a size, such as 32G",
         "Host memory of each task, such as 32G (default: the cluster's).",
     ),
     "slurm_time": _Flag(
-        *("--time={}", r"\d+|\d+:\d\d(:\d\d)?|\d+-\d+(:\d\d){0,2}"),
+        "--time={}",
+        r"\d+|\d+:\d\d(:\d\d)?|\d+-\d+(:\d\d){0,2}",
         "MINUTES, HOURS:MINUTES:SECONDS or DAYS-HOURS",
         "Time limit of each task, after which it is queued again and goes on: MINUTES, "
         "HOURS:MINUTES:SECONDS or DAYS-HOURS (default: the partition's).",
@@ -103,14 +110,22 @@ _FLAGS = {
         "", *_COUNT, "How many tasks may run at a time (default: any number)."
     ),
     "slurm_options": _Flag(
-        *("", r"[a-z][a-z-]*=[^\n]*", "NAME=VALUE,NAME=VALUE, as account=x,exclusive="),
+        "",
+        r"[a-z][a-z-]*=[^\n]*",
+        "NAME=VALUE,NAME=VALUE, as account=x,exclusive=",
         "Any other options of sbatch: NAME=VALUE,NAME=VALUE; NAME= for one without a "
         "value.",
     ),
 }
 # The script and its requeue depend on these.
 _FIXED = (
-    *("array", "chdir", "nodes", "ntasks", "ntasks-per-node", "no-requeue", "requeue"),
+    "array",
+    "chdir",
+    "nodes",
+    "ntasks",
+    "ntasks-per-node",
+    "no-requeue",
+    "requeue",
     "signal",
 )
 Given = Mapping[str, str | None]  # values by flag; None where a flag is not set
@@ -198,10 +213,14 @@ def array_script(
     options = [
         f"--job-name=aljax-{workdir.absolute().name}",
         f"--array=1-{len(groups)}" + (f"%{limit}" if limit else ""),
-        *(f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"),
+        f"--nodes={nodes}",
+        f"--ntasks={nodes}",
+        "--ntasks-per-node=1",
         f"--chdir={Path.cwd()}",
-        *(f"--output={logs}/%A_%a.log", "--open-mode=append"),
-        *("--requeue", f"--signal=USR1@{LEAD_SECONDS}"),
+        f"--output={logs}/%A_%a.log",
+        "--open-mode=append",
+        "--requeue",
+        f"--signal=USR1@{LEAD_SECONDS}",
         *sbatch_options(given),
     ]
     runs = [

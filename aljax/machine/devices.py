@@ -59,7 +59,7 @@ def choose_devices(count: int | None = None, executor: str = "shard_map") -> Dev
 
 
 def _over_processes(found, processes, count, executor) -> Mesh:
-    """As many devices of each process, since all of them take part in all work."""
+    """Lines up as many devices of each process: all take part in all work."""
     if executor == "pmap":
         raise ValueError(
             f"--parallel=pmap maps over the devices of one process, and there are "
@@ -112,7 +112,7 @@ def _shard_map(f, mesh, in_specs, out_specs):
 
 
 def _pmap(f, mesh, in_specs, out_specs):
-    """The same out of `jax.pmap`, which maps over a dimension of its own."""
+    """Maps as `_shard_map` does, by `jax.pmap`, which wants a dimension of its own."""
     in_axes, out_axes = (_per_spec(_axis, x) for x in (in_specs, out_specs))
     mapped = jax.pmap(
         lambda rank, *args: f(*args),  # pmap wants an argument that is mapped

@@ -41,10 +41,22 @@ _LAUNCHERS = {
 }
 # How an error of a program begins: with the name of a status.
 _STATUSES = (
-    *("CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND"),
-    *("ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "ABORTED"),
-    *("FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL"),
-    *("UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"),
+    "CANCELLED",
+    "UNKNOWN",
+    "INVALID_ARGUMENT",
+    "DEADLINE_EXCEEDED",
+    "NOT_FOUND",
+    "ALREADY_EXISTS",
+    "PERMISSION_DENIED",
+    "RESOURCE_EXHAUSTED",
+    "ABORTED",
+    "FAILED_PRECONDITION",
+    "OUT_OF_RANGE",
+    "UNIMPLEMENTED",
+    "INTERNAL",
+    "UNAVAILABLE",
+    "DATA_LOSS",
+    "UNAUTHENTICATED",
 )
 
 
@@ -119,7 +131,8 @@ def _local_devices() -> list[int] | None:
 def _telling_of_a_long_wait() -> Iterator[None]:
     """Says what is being waited for: JAX does not, and ends the process at last."""
     waiting = threading.Timer(
-        *(SILENT_SECONDS, complain),
+        SILENT_SECONDS,
+        complain,
         [
             "still waiting for the other processes of this run. Check that each was "
             "started and that all have the same --coordinator; without them JAX ends "
@@ -159,7 +172,10 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
     try:
         with _telling_of_a_long_wait():
             jax.distributed.initialize(
-                *(coordinator, count, index, _local_devices() if launched else None),
+                coordinator,
+                count,
+                index,
+                _local_devices() if launched else None,
                 cluster_detection_method=None if coordinator is None else "deactivate",
                 initialization_timeout=JOIN_SECONDS,
                 heartbeat_timeout_seconds=HEARTBEAT_SECONDS,

@@ -25,7 +25,7 @@ class Affine(NamedTuple):
 def normalisation(
     mean: jax.Array, variance: jax.Array, scale: jax.Array, bias: jax.Array
 ) -> Affine:
-    """By these statistics `[C]`, then `scale` and `bias`, both `[C]`."""
+    """Normalises by statistics `[C]`, then applies `scale` and `bias`, both `[C]`."""
     return Affine(mean, scale * lax.rsqrt(variance + EPSILON), bias)
 
 
@@ -57,7 +57,7 @@ class Moments(NamedTuple):
 
 
 def no_moments(channels: int) -> Moments:
-    """Of no values."""
+    """The moments of no values at all: where sums begin."""
     zeros = jnp.zeros(channels)
     return Moments(jnp.zeros(()), zeros, zeros)
 
@@ -68,7 +68,7 @@ def total(x: jax.Array, weight: jax.Array) -> jax.Array:
 
 
 def total_by_product(x: jax.Array, weight: jax.Array) -> jax.Array:
-    """As `total`; what XLA compiles well on CPUs where `x` is yet to be computed.
+    """Sums as `total` does, in a form that XLA compiles well where `x` is computed too.
 
     A product adds up naively, so rows and columns are summed in turn: all pixels at
     once would lose a digit.
@@ -82,7 +82,7 @@ def total_by_product(x: jax.Array, weight: jax.Array) -> jax.Array:
 def moments(
     x: jax.Array, mask: jax.Array, total: Callable[..., jax.Array] = total
 ) -> Moments:
-    """Of the real rows of `[B, H, W, C]`, where `mask` `[B]` is 1; 0 marks padding."""
+    """Moments of the real rows of `[B, H, W, C]`: `mask` `[B]` is 0 for padding."""
     weight = mask.astype(jnp.float32)
     x = x.astype(jnp.float32)
     count = weight.sum() * (x.shape[1] * x.shape[2])

@@ -130,7 +130,9 @@ class Checkpoints:
                 reason = (str(error).splitlines() or [""])[0][:200]
                 logging.warning(
                     "checkpoint %s is damaged (%s: %s); falling back to the one before",
-                    *(self._folder / str(tick), type(error).__name__, reason),
+                    self._folder / str(tick),
+                    type(error).__name__,
+                    reason,
                 )
         return None
 

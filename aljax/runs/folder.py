@@ -29,13 +29,31 @@ from aljax.machine.processes import done_by_first
 
 PACKAGES = ("aljax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 ROW_FIELDS = (
-    *("trial", "cycle", "labeled", "test_accuracy", "test_loss", "f1_macro"),
-    *("class_accuracy", "confusion", "calibration_error", "reliability"),
-    *("label_efficiency", "loss_ranking_accuracy"),
-    *("train_seconds", "evaluate_seconds", "query_seconds", "compile_seconds"),
-    *("train_images_per_second", "score_images_per_second", "peak_device_bytes"),
-    *("peak_host_bytes", "queried", "queried_labels", "queried_predictions"),
-    *("queried_scores", "leaky"),
+    "trial",
+    "cycle",
+    "labeled",
+    "test_accuracy",
+    "test_loss",
+    "f1_macro",
+    "class_accuracy",
+    "confusion",
+    "calibration_error",
+    "reliability",
+    "label_efficiency",
+    "loss_ranking_accuracy",
+    "train_seconds",
+    "evaluate_seconds",
+    "query_seconds",
+    "compile_seconds",
+    "train_images_per_second",
+    "score_images_per_second",
+    "peak_device_bytes",
+    "peak_host_bytes",
+    "queried",
+    "queried_labels",
+    "queried_predictions",
+    "queried_scores",
+    "leaky",
 )
 
 
@@ -82,9 +100,8 @@ def commit() -> str | None:
     root = Path(__file__).resolve().parents[2]
     describe = "describe --always --dirty --abbrev=12 --exclude=*"
     try:
-        # Fails where the repository, if there is one, does not hold this very file.
-        _git(root, "ls-files", "--error-unmatch", "aljax/runs/folder.py")
-        return _git(root, *describe.split())
+        inside = _git(root, "rev-parse", "--show-toplevel")
+        return _git(root, *describe.split()) if Path(inside) == root else installed
     except (OSError, subprocess.CalledProcessError):
         return installed
 

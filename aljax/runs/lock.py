@@ -75,7 +75,9 @@ def _acquire(file, folder: Path, check: Callable[[], None]) -> bool:
     if requeued and (other := holder(folder)):
         logging.warning(
             "%s is locked by %s; waiting up to %d s, since that may be a lost machine.",
-            *(folder, other, patience),
+            folder,
+            other,
+            patience,
         )
     while True:
         try:
@@ -92,7 +94,8 @@ def _acquire(file, folder: Path, check: Callable[[], None]) -> bool:
             logging.warning(
                 "%s: this file system keeps no locks (%s); see to it that only one "
                 "process runs this folder.",
-                *(folder, error.strerror),
+                folder,
+                error.strerror,
             )
             return True
 

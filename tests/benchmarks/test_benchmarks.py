@@ -64,8 +64,12 @@ def test_compiled_pytorch_is_the_tuned_one_where_it_is_faster():
 @pytest.mark.parametrize(
     "other",
     [
-        *({"width": 32}, {"threads": 1}, {"platform": "gpu"}, {"batch_size": 64}),
-        *({"optimizer": "adam"}, {"settings": {"images": 64}}),
+        {"width": 32},
+        {"threads": 1},
+        {"platform": "gpu"},
+        {"batch_size": 64},
+        {"optimizer": "adam"},
+        {"settings": {"images": 64}},
     ],
 )
 def test_sides_with_other_settings_are_not_compared(other):

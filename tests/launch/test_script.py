@@ -48,7 +48,8 @@ def test_asks_for_its_requeue_once_and_only_when_preempted(
     assert process.wait(60) == status
     argv = json.loads((tmp_path / "argv").read_text())
     assert argv[1:] == [
-        *("--launcher=local", "--runs_per_node=1"),
+        "--launcher=local",
+        "--runs_per_node=1",
         "--only=resnet18/sgd/learning_loss/trial_2",
     ]
     options = "--ntasks=1 --kill-on-bad-exit=1 --cpus-per-task=3 "

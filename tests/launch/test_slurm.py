@@ -34,15 +34,17 @@ def cluster(request, monkeypatch):
 
 def arguments(programs, workdir):
     return [
-        *(f"--workdir={workdir}", f"--compile_cache_dir={programs}"),
-        *(
-            "--config.model=tiny",
-            "--config.width=4",
-            "--config.epochs=200",
-            "--config.cycles=2",
-        ),
-        *("--config.initial=64", "--config.budget=64", "--config.pool_subset=512"),
-        *("--config.batch_size=16", "--config.checkpoint_seconds=0.5"),
+        f"--workdir={workdir}",
+        f"--compile_cache_dir={programs}",
+        "--config.model=tiny",
+        "--config.width=4",
+        "--config.epochs=200",
+        "--config.cycles=2",
+        "--config.initial=64",
+        "--config.budget=64",
+        "--config.pool_subset=512",
+        "--config.batch_size=16",
+        "--config.checkpoint_seconds=0.5",
         "--config.sweep={'strategy': ('random', 'entropy')}",
     ]
 

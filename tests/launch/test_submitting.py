@@ -54,9 +54,15 @@ def tasks(script):
 
 def test_dry_run_shows_the_script_and_writes_nothing(launch):
     done = launch(
-        *("--dry_run", "--slurm_partition=gpu", "--slurm_gpus=a100:2"),
-        *("--slurm_cpus=8", "--slurm_memory=32G", "--slurm_time=1-00:30"),
-        *("--slurm_concurrency", "2", "--slurm_options=account=x,exclude=n1,n2"),
+        "--dry_run",
+        "--slurm_partition=gpu",
+        "--slurm_gpus=a100:2",
+        "--slurm_cpus=8",
+        "--slurm_memory=32G",
+        "--slurm_time=1-00:30",
+        "--slurm_concurrency",
+        "2",
+        "--slurm_options=account=x,exclude=n1,n2",
     )
     assert done.returncode == 0, done.stderr
     options = [
@@ -65,12 +71,23 @@ def test_dry_run_shows_the_script_and_writes_nothing(launch):
         if line.startswith("#SBATCH")
     ]
     assert options == [
-        *("--job-name=aljax-w", "--array=1-3%2", "--nodes=1", "--ntasks=1"),
-        *("--ntasks-per-node=1", f"--chdir={launch.folder}"),
+        "--job-name=aljax-w",
+        "--array=1-3%2",
+        "--nodes=1",
+        "--ntasks=1",
+        "--ntasks-per-node=1",
+        f"--chdir={launch.folder}",
         f"--output={launch.folder}/w/slurm/%A_%a.log",
-        *("--open-mode=append", "--requeue", "--signal=USR1@120"),
-        *("--partition=gpu", "--gres=gpu:a100:2", "--cpus-per-task=8", "--mem=32G"),
-        *("--time=1-00:30", "--account=x", "--exclude=n1,n2"),
+        "--open-mode=append",
+        "--requeue",
+        "--signal=USR1@120",
+        "--partition=gpu",
+        "--gres=gpu:a100:2",
+        "--cpus-per-task=8",
+        "--mem=32G",
+        "--time=1-00:30",
+        "--account=x",
+        "--exclude=n1,n2",
     ]
     assert list(tasks(done.stdout).values()) == FOLDERS
     last = done.stdout.splitlines()[-1]
@@ -206,7 +223,9 @@ def test_times_that_are_long_enough(text):
 def test_options_without_a_value_and_with_commas():
     text = "exclusive=,exclude=a1,b2,mail-type=END,FAIL"
     assert sbatch_options(NONE | {"slurm_options": text}) == [
-        *("--exclusive", "--exclude=a1,b2", "--mail-type=END,FAIL")
+        "--exclusive",
+        "--exclude=a1,b2",
+        "--mail-type=END,FAIL",
     ]
 
 
@@ -215,6 +234,12 @@ def test_command_of_a_task():
     argv += ["-slurm_time=9", "--dry_run", "--shard", "1/2", "--config.width=4"]
     argv += ["--runs_per_node=8"]
     assert task_command(argv) == [
-        *(sys.executable, "/x/launch.py", "--config=c.py", "--workdir", "a b"),
-        *("--config.width=4", "--launcher=local", "--runs_per_node=1"),
+        sys.executable,
+        "/x/launch.py",
+        "--config=c.py",
+        "--workdir",
+        "a b",
+        "--config.width=4",
+        "--launcher=local",
+        "--runs_per_node=1",
     ]

@@ -150,7 +150,9 @@ def come_late():
         time.sleep(LATE_SECONDS)
     program = spmd(
         lambda x: jax.lax.psum(x, AXIS),
-        *(devices, (SPLIT,), EVERYWHERE),
+        devices,
+        (SPLIT,),
+        EVERYWHERE,
     )
     return np.asarray(program(np.arange(4.0))).item()
 

@@ -22,12 +22,19 @@ PATIENCE_SECONDS = 90
 
 def command(programs, workdir, *flags):
     return [
-        *(f"--workdir={workdir}", f"--compile_cache_dir={programs}"),
-        *("--config.model=tiny", "--config.width=4", "--config.cycles=3"),
-        *("--config.initial=64", "--config.budget=64", "--config.pool_subset=512"),
-        *("--config.batch_size=16", "--config.checkpoint_seconds=0.1"),
+        f"--workdir={workdir}",
+        f"--compile_cache_dir={programs}",
+        "--config.model=tiny",
+        "--config.width=4",
+        "--config.cycles=3",
+        "--config.initial=64",
+        "--config.budget=64",
+        "--config.pool_subset=512",
+        "--config.batch_size=16",
+        "--config.checkpoint_seconds=0.1",
         "--config.epochs=24",
-        *("--config.sweep={'strategy': ('learning_loss',)}", *flags),
+        "--config.sweep={'strategy': ('learning_loss',)}",
+        *flags,
     ]
 
 

@@ -12,9 +12,14 @@ from aljax.runs.folder import RunFolder
 
 # What may differ between two runs that are the same.
 COSTS = {
-    *("train_seconds", "evaluate_seconds", "query_seconds", "compile_seconds"),
-    *("train_images_per_second", "score_images_per_second"),
-    *("peak_device_bytes", "peak_host_bytes"),
+    "train_seconds",
+    "evaluate_seconds",
+    "query_seconds",
+    "compile_seconds",
+    "train_images_per_second",
+    "score_images_per_second",
+    "peak_device_bytes",
+    "peak_host_bytes",
 }
 CONFIG = Config(
     model="tiny",

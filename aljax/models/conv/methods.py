@@ -179,7 +179,7 @@ def products(x_shape: tuple[int, ...], k_shape: tuple[int, ...], stride: int) ->
 def scoring_products(
     x_shape: tuple[int, ...], k_shape: tuple[int, ...], stride: int
 ) -> Method:
-    """As `products`, where there is memory for larger kernels and no gradient."""
+    """Picks as `products` does, where there is room for larger kernels, no gradient."""
     if k_shape[0] != 3 or stride != 2 or _few_channels(k_shape):
         return products(x_shape, k_shape, stride)
     return _polyphase(x_shape, k_shape, stride)

@@ -45,7 +45,7 @@ Parts = tuple[jax.Array, jax.Array, jax.Array]
 
 
 def _phases(points: Sequence) -> tuple:
-    """Of nine points: the odd inputs' finite ones, their last, the even inputs'."""
+    """The nine points: the odd inputs' finite ones, their last, the even inputs'."""
     return points[:FINITE], points[FINITE], points[FINITE + 1 :]
 
 
@@ -91,7 +91,7 @@ def _a(m: Sequence[jax.Array]) -> list[jax.Array]:
 
 
 def _tiles(size: int) -> int:
-    """Of the inputs' height or width."""
+    """Tiles along the inputs' height or width."""
     return -(-size // (2 * TILE))
 
 
