@@ -1,7 +1,14 @@
-"""Randomness: every key is made of (seed, trial, cycle, purpose), and nothing else."""
+"""Randomness: every key is made of (seed, trial, cycle, purpose), and nothing else.
+
+What JAX draws from a key also depends on settings of JAX: loading this file pins them.
+"""
 
 import jax
 import numpy as np
+
+from aljax.machine import numerics
+
+numerics.pin()
 
 # What a key is for; the numbers are part of every result, so they never change.
 PURPOSES = {"initial": 0, "weights": 1, "train": 2, "subset": 3, "query": 4}

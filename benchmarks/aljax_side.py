@@ -169,7 +169,7 @@ def measure(flags: argparse.Namespace) -> dict:
 
     from aljax.machine import allocator, clock, processes
     from aljax.machine import devices as machine
-    from aljax.runs import folder
+    from aljax.runs.provenance import provenance
 
     compiling = clock.CompileClock()
     processes.join(flags.coordinator, flags.processes, flags.process)
@@ -208,7 +208,7 @@ def measure(flags: argparse.Namespace) -> dict:
     }
     if flags.devices > 1:
         row["collectives"], row["collective_bytes"] = collectives(measured.compiled())
-    return folder.provenance(measured.devices) | row
+    return provenance(measured.devices) | row
 
 
 def main() -> None:

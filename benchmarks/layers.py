@@ -145,11 +145,11 @@ def measure_side(flags: argparse.Namespace) -> dict:
         torch.set_num_threads(cores())
         return {"seconds": [torch_layer(layer, flags.calls) for layer in found]}
     from aljax.machine import devices as machine
-    from aljax.runs import folder
+    from aljax.runs.provenance import provenance
 
     machine.use_compile_cache(flags.compile_cache_dir)
     times = [aljax_layer(layer, flags.calls) for layer in found]
-    return {"seconds": times, "about": folder.provenance()}
+    return {"seconds": times, "about": provenance()}
 
 
 def show(report: dict) -> None:

@@ -129,7 +129,7 @@ def main() -> None:
     from aljax_side import Measured
 
     from aljax.machine import devices as machine
-    from aljax.runs import folder
+    from aljax.runs.provenance import provenance
 
     flags = parse()
     settings = vars(flags) | {"json": flags.json.name}
@@ -144,7 +144,7 @@ def main() -> None:
         low, high = min(row["share_rounds"]), max(row["share_rounds"])
         what = {"train": "saving adds to training", "score": "a pass adds to scoring"}
         print(f"{what[phase]}: {row['share']:+.2%} [{low:+.2%}, {high:+.2%}]")
-    report = folder.provenance() | {"settings": settings, "rows": rows}
+    report = provenance() | {"settings": settings, "rows": rows}
     flags.json.write_text(json.dumps(report, indent=2) + "\n")
 
 

@@ -31,10 +31,12 @@ ROOMS = {
         "preemption",
         "clock",
         "allocator",
+        "numerics",
         "processes",
         "devices",
     ),
     "runs": (
+        "provenance",
         "folder",
         "curves",
         "lock",

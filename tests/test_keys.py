@@ -1,6 +1,9 @@
 """Keys depend on all that they are made of, and never change."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -41,3 +44,29 @@ def test_key_never_changes():
 )
 def test_host_random_never_changes(parts, words):
     assert host_random(key_for(*parts)).random_raw(2).tolist() == words
+
+
+DRAW = """
+import jax
+from aljax.keys import key_for
+key = jax.random.split(key_for(0, 1, 1, "weights"))[0]
+print(jax.random.normal(key, (2,))[0])
+"""
+SURROUNDINGS = {
+    "JAX_THREEFRY_PARTITIONABLE": "0",
+    "JAX_ENABLE_X64": "1",
+    "JAX_DEFAULT_PRNG_IMPL": "rbg",
+    "JAX_DEFAULT_MATMUL_PRECISION": "bfloat16",
+    "JAX_NUMPY_RANK_PROMOTION": "raise",
+}
+
+
+def test_draws_do_not_depend_on_the_surroundings():
+    done = subprocess.run(
+        [sys.executable, "-c", DRAW],
+        env=os.environ | SURROUNDINGS,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert float(done.stdout) == pytest.approx(1.4518847, abs=1e-7)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aljax import recipes
 from aljax.config import Config, flatten, replace
 from aljax.lookup import lookup
-from aljax.machine import allocator
+from aljax.machine import allocator, numerics
 from aljax.machine.devices import COMPILE_CACHE, choose_devices, use_compile_cache
 from aljax.machine.preemption import Preemption
 from aljax.runs.checkpoint import quiet
@@ -133,6 +133,7 @@ def run(
     """
     with _speaking_of_fields(), _interruptible() as preemption:
         quiet()
+        numerics.pin()
         plan = make_plan(dataclasses.replace(config), workdir, data_dir, shard, only)
         allocator.trim_after_compiling()
         use_compile_cache(compile_cache_dir)

@@ -1,15 +1,20 @@
 """`results.json`: the curves of all runs in a workdir, laid out as the authors do."""
 
+import re
 from pathlib import Path
 
 from aljax.machine.processes import done_by_first
-from aljax.runs.folder import RunFolder, read_json, write_json
+from aljax.runs.folder import Damaged, RunFolder, write_json
 
 
 def find_runs(workdir: Path) -> list[RunFolder]:
     """Every run in a workdir that has finished a cycle, trials in order."""
     runs = "*/*/*/trial_*/cycles.jsonl"
-    found = [*workdir.glob(runs), *workdir.glob(f"*=*/{runs}")]
+    found = [
+        path
+        for path in (*workdir.glob(runs), *workdir.glob(f"*=*/{runs}"))
+        if re.fullmatch(r"trial_[1-9]\d*", path.parent.name)  # no copies beside them
+    ]
 
     def order(path: Path):
         return path.parents[1], int(path.parent.name.removeprefix("trial_"))
@@ -41,7 +46,10 @@ def _tables(workdir: Path) -> tuple[dict[Path, dict], int]:
     tables: dict[Path, dict] = {}
     finished = 0
     for folder in find_runs(workdir):
-        rows, about = folder.rows(), read_json(folder.path / "config.json")
+        try:
+            rows, about = folder.rows(), folder.about()
+        except Damaged:
+            continue  # whoever runs it, or asks for the status, is told
         if not rows or about is None:
             continue
         base, config = folder.path.parents[3], about["config"]

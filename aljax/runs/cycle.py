@@ -15,6 +15,7 @@ from aljax.machine.devices import replicate
 from aljax.machine.preemption import Preempted
 from aljax.machine.processes import largest
 from aljax.runs.checkpoint import Progress
+from aljax.runs.folder import Damaged
 from aljax.runs.trial import Trial
 from aljax.strategies import STRATEGIES, Outputs, Strategy, check_choice, shuffled
 
@@ -190,7 +191,7 @@ def record(trial: Trial) -> None:
     """Evaluates and writes the row of the current cycle, unless it is written.
 
     Raises:
-        ValueError: the row that is there has bought other images.
+        Damaged: the row that is there has bought other images.
     """
     rows, cycle = trial.folder.rows(), trial.progress.cycle
     if len(rows) < cycle:
@@ -198,7 +199,7 @@ def record(trial: Trial) -> None:
         trial.folder.append(row)
         trial.session.console.cycle(trial.run, row)
     elif rows[cycle - 1]["queried"] != trial.queried.tolist():
-        raise ValueError(
+        raise Damaged(
             f"{trial.folder.path}: cycle {cycle} now buys other images than the row "
             "in cycles.jsonl says; was it begun on another kind of machine? Delete "
             "this folder to begin the run again."

@@ -10,7 +10,7 @@ from aljax.machine.preemption import Preemption
 from aljax.runs.console import Console
 from aljax.runs.curves import write_results
 from aljax.runs.cycle import record, run_cycle, train
-from aljax.runs.folder import RunFolder
+from aljax.runs.folder import Damaged, RunFolder
 from aljax.runs.lock import locked
 from aljax.runs.plan import Plan
 from aljax.runs.session import Session
@@ -42,21 +42,31 @@ def run_experiment(plan: Plan, devices: Devices, preemption: Preemption) -> list
                 console.doing(f"reading {data.name}")
                 dataset = plan.read_images(data)
                 session = Session(dataset, devices, clock, console, preemption)
-            for run in group:
-                folder = RunFolder(plan.workdir / run.folder)
-                folder.refuse_other(run, session.dataset.fingerprint)
-            if not all(_finished(run, plan.workdir) for run in group):
-                session.programs(group[0].config)  # refuses before a folder is made
-            plan.write(devices)
             try:
+                check_group(session, group, plan.workdir)
+                plan.write(devices)
                 run_group(session, group, plan.workdir)
-            except Diverged as error:
+            except (Diverged, Damaged) as error:
                 failures.append(str(error))
                 console.say(f"stopped: {error}")
             write_results(plan.workdir)
         folders = [plan.workdir / run.folder for run in plan.runs]
         console.paths([plan.workdir / "results.json", *folders])
     return failures
+
+
+def check_group(session: Session, group: list[Run], workdir: Path) -> None:
+    """Refuses other images, other settings and networks that cannot be trained.
+
+    Raises:
+        Damaged: a file of a run is not as it was left; others can go on.
+        ValueError: nothing of this experiment can go on as it is.
+    """
+    for run in group:
+        folder = RunFolder(workdir / run.folder)
+        folder.refuse_other(run, session.dataset.fingerprint)
+    if not all(_finished(run, workdir) for run in group):
+        session.programs(group[0].config)
 
 
 def _finished(run: Run, workdir: Path) -> bool:

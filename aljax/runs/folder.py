@@ -10,24 +10,19 @@ and writes, the others hear what it found.
 import errno
 import json
 import os
-import platform
-import subprocess
 import uuid
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from aljax.config import flatten
 from aljax.data import Dataset
 from aljax.grid import Run, differences
-from aljax.machine import processes
-from aljax.machine.devices import Devices, choose_devices, processor
+from aljax.machine.devices import Devices
 from aljax.machine.processes import done_by_first
+from aljax.runs.provenance import about_images, provenance
 
-PACKAGES = ("aljax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+_REMEDY = "put it back from a copy, or delete its folder to begin again."
 ROW_FIELDS = (
     "trial",
     "cycle",
@@ -55,6 +50,14 @@ ROW_FIELDS = (
     "queried_scores",
     "leaky",
 )
+# What going on with a run, and telling of it, cannot do without.
+NEEDED_FIELDS = (
+    "cycle",
+    "labeled",
+    "test_accuracy",
+    "train_seconds",
+    "queried",
+)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -65,65 +68,40 @@ def write_json(path: Path, content: Any) -> None:
     os.replace(part, path)
 
 
-def read_json(path: Path) -> Any | None:
-    """Reads a file, or returns None where there is none."""
-    try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+class Damaged(ValueError):
+    """A file of a run, or of an experiment, is not as aljax left it."""
 
 
-def provenance(devices: Devices | None = None) -> dict[str, Any]:
-    """Versions, commit and device: what a number needs beside it to be believed."""
-    devices = devices or choose_devices()
-    device = devices.mesh.devices.flat[0]
-    return {
-        "versions": {name: metadata.version(name) for name in PACKAGES}
-        | {"python": platform.python_version()},
-        "commit": commit(),
-        "device": f"{devices.size} x {device.device_kind}"
-        + (f" ({processor()})" if device.platform == "cpu" else ""),
-        "parallel": devices.executor,
-        "processes": processes.count(),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
-    }
+def read_json(path: Path, *fields: str) -> dict[str, Any] | None:
+    """Reads a JSON object, or returns None where there is no such file.
 
-
-def commit() -> str | None:
-    """The commit of aljax that runs, with "-dirty" if its checkout was changed.
-
-    Never that of a repository around it, such as one that holds the environment into
-    which it was installed; None where an installed package does not know its own.
+    Raises:
+        Damaged: it is a dangling link, no JSON object, or lacks one of `fields`.
     """
-    origin = metadata.distribution("aljax").read_text("direct_url.json")
-    installed = json.loads(origin or "{}").get("vcs_info", {}).get("commit_id")
-    root = Path(__file__).resolve().parents[2]
-    describe = "describe --always --dirty --abbrev=12 --exclude=*"
     try:
-        inside = _git(root, "rev-parse", "--show-toplevel")
-        return _git(root, *describe.split()) if Path(inside) == root else installed
-    except (OSError, subprocess.CalledProcessError):
-        return installed
+        content = json.loads(path.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        if path.is_symlink():
+            raise Damaged(f"{path} is a link to nothing; delete it.") from None
+        return None
+    except (ValueError, OSError) as error:
+        raise Damaged(f"{path} cannot be read ({error}); {_REMEDY}") from error
+    if not isinstance(content, dict):
+        raise Damaged(f"{path} is damaged: it is no object; {_REMEDY}")
+    missing = set(fields) - set(content)
+    if missing:
+        lacks = ", ".join(sorted(missing))
+        raise Damaged(f"{path} is damaged: it has no {lacks}; {_REMEDY}")
+    return content
 
 
-def _git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
-    ).stdout.strip()
-
-
-def about_images(dataset: Dataset) -> dict[str, Any]:
-    """What a report says of the images: classes, shape, images of each class."""
-
-    def counts(labels):
-        return np.bincount(labels, minlength=len(dataset.classes)).tolist()
-
-    return {
-        "class_names": list(dataset.classes),
-        "image_shape": list(dataset.train_images.shape[1:]),
-        "pool_class_counts": counts(dataset.train_labels),
-        "test_class_counts": counts(dataset.test_labels),
-    }
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise Damaged(
+            f"{error.filename} is in the way of a folder; move it."
+        ) from error
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:
@@ -151,7 +129,7 @@ class RunFolder:
         Raises:
             ValueError: says what differs.
         """
-        known = read_json(self.path / "config.json")
+        known = self.about()
         if known is None:
             return
         found = differences(known["config"], flatten(run.config))
@@ -169,14 +147,14 @@ class RunFolder:
     def create(
         self, run: Run, dataset: Dataset, devices: Devices | None = None
     ) -> None:
-        """Makes the folder; forgets a failure, mends a row that a crash cut in two.
+        """Makes the folder; forgets a failure.
 
         Args:
             run: which run.
             dataset: its images.
             devices: what it runs on; None: all devices.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        _make(self.path)
         self._identity = _identity(self.path)
         self._failed.unlink(missing_ok=True)
         if not (self.path / "config.json").exists():
@@ -189,9 +167,14 @@ class RunFolder:
                 "dataset": about_images(dataset),
             }
             write_json(self.path / "config.json", content | provenance(devices))
-        if self._rows.exists():
-            whole = self._rows.read_bytes().rfind(b"\n") + 1
-            os.truncate(self._rows, whole)
+
+    def about(self) -> dict[str, Any] | None:
+        """What `config.json` says of the run; None where there is none yet.
+
+        Raises:
+            Damaged: it is no such file.
+        """
+        return read_json(self.path / "config.json", "config", "data_fingerprint")
 
     @done_by_first
     def check(self) -> None:
@@ -223,19 +206,60 @@ class RunFolder:
 
     @done_by_first
     def rows(self) -> list[dict[str, Any]]:
-        """The finished cycles, in order; a line without its end is not one."""
-        if not self._rows.exists():
+        """The finished cycles, in order; a line without its end is not one.
+
+        Raises:
+            Damaged: a line is not the row of its cycle.
+        """
+        return [_row(self._rows, i, line) for i, line in enumerate(self._lines(), 1)]
+
+    def _lines(self) -> list[str]:
+        """The whole lines of the rows' file, without blank ones at its end."""
+        try:
+            text = self._rows.read_text()
+        except FileNotFoundError:
+            if self._rows.is_symlink():
+                raise Damaged(
+                    f"{self._rows} is a link to nothing; delete it."
+                ) from None
             return []
-        lines = self._rows.read_text().split("\n")[:-1]
-        return [json.loads(line) for line in lines]
+        except (OSError, UnicodeDecodeError) as error:
+            raise Damaged(f"{self._rows} cannot be read ({error}).") from error
+        return text[: text.rfind("\n") + 1].rstrip().split("\n") if "\n" in text else []
 
     @done_by_first
     def append(self, row: dict[str, Any]) -> None:
-        """Adds a finished cycle, once, whole."""
+        """Adds a finished cycle, once, whole, after the whole lines that are there.
+
+        What a crash left of a line is written over.
+        """
         assert row.keys() == set(ROW_FIELDS), row.keys() ^ set(ROW_FIELDS)
         row = {name: row[name] for name in ROW_FIELDS}
         self.check()
+        if self._rows.exists():
+            whole = self._rows.read_bytes().rfind(b"\n") + 1
+            os.truncate(self._rows, whole)
         with self._rows.open("a") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def _row(path: Path, cycle: int, line: str) -> dict[str, Any]:
+    """The row of a cycle out of its line; Damaged if it is not."""
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise Damaged(
+            f"{path}: line {cycle} is no JSON ({error}); {_REMEDY}"
+        ) from error
+    missing = set(NEEDED_FIELDS) - set(row) if isinstance(row, dict) else NEEDED_FIELDS
+    if missing:
+        lacks = ", ".join(sorted(missing))
+        raise Damaged(f"{path}: line {cycle} has no {lacks}; {_REMEDY}")
+    if row["cycle"] != cycle:
+        raise Damaged(
+            f"{path}: line {cycle} is of cycle {row['cycle']}; rows must be whole and "
+            f"in order: {_REMEDY}"
+        )
+    return row

@@ -23,7 +23,8 @@ from aljax.grid import (
 )
 from aljax.machine.devices import Devices, check_share
 from aljax.machine.processes import check_same, done_by_first
-from aljax.runs.folder import provenance, read_json, write_json
+from aljax.runs.folder import read_json, write_json
+from aljax.runs.provenance import provenance
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Plan:
 
     def check_experiment(self) -> None:
         """Refuses a folder that holds another experiment: ValueError names fields."""
-        known = read_json(self.workdir / "config.json")
+        known = read_json(self.workdir / "config.json", "config")
         if known is None:
             return
         found = differences(known["config"], flatten(self.config))
@@ -143,7 +144,7 @@ class Plan:
         """
         self.workdir.mkdir(parents=True, exist_ok=True)
         path = self.workdir / "config.json"
-        known = read_json(path)
+        known = read_json(path, "config")
         if known is None:
             known = {"config": flatten(self.config)} | provenance(devices)
         grids, new = known.get("grids", []), grid_values(self.config)

@@ -11,7 +11,7 @@ from aljax.config import Config
 from aljax.grid import Run
 from aljax.runs import lock
 from aljax.runs.curves import find_runs
-from aljax.runs.folder import RunFolder, read_json
+from aljax.runs.folder import Damaged, RunFolder
 from aljax.runs.plan import Plan
 
 STATES = ("done", "running", "waiting", "failed")
@@ -40,12 +40,15 @@ def read_status(run: Run, workdir: Path) -> Status:
     """Reads the state of a run off its folder, which need not be there."""
     folder = RunFolder(workdir / run.folder)
     holder = lock.holder(folder.path)  # first: it may finish the run meanwhile
-    rows = folder.rows()[: run.config.cycles]
+    try:
+        rows = folder.rows()[: run.config.cycles]
+        reason = folder.failure()
+    except Damaged as error:
+        return Status(run, "failed", [], str(error))
     if len(rows) == run.config.cycles:
         return Status(run, "done", rows)
     if holder:
         return Status(run, "running", rows, holder)
-    reason = folder.failure()
     if reason:
         return Status(run, "failed", rows, reason.removeprefix(f"{run.folder}: "))
     return Status(run, "waiting", rows)
@@ -55,8 +58,11 @@ def seconds_per_image(workdir: Path) -> dict[str, float]:
     """Training time of one image by model, from all rows in a workdir; "": of any."""
     seconds, images = Counter(), Counter()
     for folder in find_runs(workdir):
-        about = read_json(folder.path / "config.json")
-        for row in folder.rows() if about else []:
+        try:
+            about, rows = folder.about(), folder.rows()
+        except Damaged:
+            continue
+        for row in rows if about else []:
             for model in ("", about["config"]["model"]):
                 seconds[model] += row["train_seconds"]
                 images[model] += about["config"]["epochs"] * row["labeled"]

@@ -12,7 +12,7 @@ from aljax.learner import TrainState
 from aljax.machine.devices import replicate
 from aljax.pool import Pool
 from aljax.runs.checkpoint import Checkpoints, Progress, Saved
-from aljax.runs.folder import RunFolder
+from aljax.runs.folder import Damaged, RunFolder
 from aljax.runs.session import Programs, Session
 from aljax.training import Labels, Report, images_in, steps_per_epoch
 
@@ -131,7 +131,7 @@ def open_trial(
         inherited: the weights that the trial before left, for `reset=never`.
 
     Raises:
-        ValueError: rows are missing that the checkpoint has seen written.
+        Damaged: rows are missing that the checkpoint has seen written.
     """
     programs = session.programs(run.config)
     checkpoints = Checkpoints(folder.checkpoints)
@@ -152,7 +152,7 @@ def open_trial(
 def _check_rows(folder: RunFolder, saved: Saved) -> None:
     written = len(folder.rows())
     if written < saved.progress.cycle - 1:
-        raise ValueError(
+        raise Damaged(
             f"{folder.path}: cycles.jsonl has {written} cycles, but the checkpoint is "
             f"in cycle {saved.progress.cycle}; put the missing rows back, or delete "
             "this folder to begin the run again."

@@ -1,0 +1,160 @@
+"""Damaged files of a run: one sentence, the file left alone, other runs go on."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from aljax.config import replace
+from aljax.grid import expand
+from aljax.runs.curves import find_runs, write_results
+from aljax.runs.experiment import check_group, run_experiment, run_group
+from aljax.runs.folder import Damaged
+from aljax.runs.plan import Plan
+from aljax.runs.status import read_status
+from tests.runs.test_resuming import interrupt
+from tests.support.tiny import CONFIG, results
+
+((RUN,),) = expand(CONFIG)
+
+
+@pytest.fixture
+def workdir(undisturbed, tmp_path):
+    """A copy of a finished run."""
+    shutil.copytree(undisturbed[0], tmp_path, dirs_exist_ok=True)
+    return tmp_path
+
+
+def edit_row(change):
+    def damage(folder):
+        path = folder / "cycles.jsonl"
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join(change(lines)) + "\n")
+
+    return damage
+
+
+def without(name):
+    def change(lines):
+        row = json.loads(lines[1])
+        del row[name]
+        return [lines[0], json.dumps(row), lines[2]]
+
+    return edit_row(change)
+
+
+def write(name, content):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def dangle(name):
+    def damage(folder):
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        path.symlink_to("nothing")
+
+    return damage
+
+
+DAMAGES = {
+    "configuration is garbage": (write("config.json", b"\x00garb"), "config.json"),
+    "configuration is empty": (write("config.json", b""), "config.json"),
+    "configuration lacks all": (write("config.json", b"{}"), "has no config"),
+    "configuration is a list": (write("config.json", b"[]"), "is no object"),
+    "configuration is not UTF-8": (write("config.json", b"\xff"), "config.json"),
+    "configuration links to nothing": (dangle("config.json"), "link to nothing"),
+    "rows link to nothing": (dangle("cycles.jsonl"), "link to nothing"),
+    "rows are not UTF-8": (write("cycles.jsonl", b"\xff\n"), "cycles.jsonl"),
+    "a row is garbage": (edit_row(lambda x: [x[0], "garb", x[2]]), "line 2 is no JSON"),
+    "a row is a list": (edit_row(lambda x: [x[0], "[]", x[2]]), "line 2 has no"),
+    "a row lacks its images": (without("queried"), "line 2 has no queried"),
+    "a row lacks its accuracy": (without("test_accuracy"), "has no test_accuracy"),
+    "a row is missing": (edit_row(lambda x: [x[0], x[2]]), "line 2 is of cycle 3"),
+    "a row is there twice": (edit_row(lambda x: [x[0], *x]), "line 2 is of cycle 1"),
+    "a blank line between rows": (edit_row(lambda x: [x[0], "", *x[1:]]), "line 2"),
+    "rows are a folder": (
+        lambda folder: (
+            (folder / "cycles.jsonl").unlink() or (folder / "cycles.jsonl").mkdir()
+        ),
+        "cannot be read",
+    ),
+}
+
+
+def contents(folder: Path):
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path: path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_one_sentence_and_nothing_touched(name, session, workdir):
+    damage, words = DAMAGES[name]
+    folder = workdir / RUN.folder
+    damage(folder)
+    before = contents(workdir)
+    with pytest.raises(Damaged) as error:
+        check_group(session, [RUN], workdir)
+        run_group(session, [RUN], workdir)
+    said = str(error.value)
+    assert words in said and str(folder) in said and "\n" not in said
+    assert contents(workdir) == before
+    status = read_status(RUN, workdir)
+    assert status.state in ("failed", "done")  # rows may be whole
+    write_results(workdir)
+
+
+FINE = {
+    "a blank last line": write("cycles.jsonl", b""),
+    "a copy beside it": lambda f: shutil.copytree(f, f.with_name("trial_1 (2)")),
+    "an old one beside it": lambda f: shutil.copytree(f, f.with_name("trial_1_old")),
+    "a file beside it": lambda f: (f.parent / "notes.txt").touch(),
+}
+
+
+@pytest.mark.parametrize("name", FINE)
+def test_what_does_not_matter(name, session, undisturbed, workdir):
+    folder = workdir / RUN.folder
+    if name == "a blank last line":
+        with (folder / "cycles.jsonl").open("a") as file:
+            file.write("\n\n")
+    else:
+        FINE[name](folder)
+    check_group(session, [RUN], workdir)
+    run_group(session, [RUN], workdir)
+    write_results(workdir)
+    (found,) = find_runs(workdir)
+    assert found.rows() == undisturbed[1]
+
+
+def test_its_only_row_cut_in_the_middle(session, tmp_path):
+    """The checkpoint has seen the row written: the file stays as it is."""
+    interrupt(session, tmp_path)
+    path = tmp_path / RUN.folder / "cycles.jsonl"
+    text = path.read_text()
+    path.write_text(text[: len(text) // 2])
+    before = path.read_bytes()
+    with pytest.raises(Damaged, match="cycles.jsonl has 0 cycles.*in cycle 2"):
+        run_group(session, [RUN], tmp_path)
+    assert path.read_bytes() == before
+    path.write_text(text)
+    run_group(session, [RUN], tmp_path)
+
+
+def test_the_others_of_a_grid_go_on(session, tiny_dataset, undisturbed, tmp_path):
+    config = replace(CONFIG, "sweep", {"seed": (0, 1)})
+    groups = expand(config)
+
+    class Ours(Plan):
+        def read_images(self, data):
+            return tiny_dataset
+
+    plan = Ours(config, groups, tmp_path)
+    damaged = tmp_path / groups[0][0].folder
+    damaged.mkdir(parents=True)
+    (damaged / "config.json").write_text("garbage")
+    (failure,) = run_experiment(plan, session.devices, session.preemption)
+    assert str(damaged / "config.json") in failure
+    assert not (damaged / "cycles.jsonl").exists()
+    (done,) = find_runs(tmp_path)
+    assert len(results(done.rows())) == CONFIG.cycles
