@@ -13,7 +13,7 @@ from aljax.launch.flags import parse, usage
 from aljax.machine import allocator, processes
 from aljax.machine.devices import choose_devices, connect, use_compile_cache
 from aljax.machine.preemption import PREEMPTED, Preempted, Preemption
-from aljax.machine.terminal import answer, complain
+from aljax.machine.terminal import answer, complain, open_streams
 from aljax.runs import status
 from aljax.runs.checkpoint import disk_failed, quiet
 from aljax.runs.curves import write_results
@@ -151,6 +151,7 @@ def main() -> int:
     0 done · 75 preempted, state saved, the same command goes on · 1 an error, 2 bad
     usage.
     """
+    open_streams()
     quiet()
     if any(argument in ("--help", "-help", "-h") for argument in sys.argv[1:]):
         answer(usage())

@@ -145,7 +145,7 @@ def run(
 @contextlib.contextmanager
 def _interruptible() -> Iterator[Preemption]:
     """Listens to signals meanwhile, where Python lets this thread do so."""
-    preemption = Preemption()
+    preemption = Preemption(ends_process=False)
     if threading.current_thread() is not threading.main_thread():
         yield preemption
         return

@@ -1,12 +1,22 @@
 """Being asked to stop: signals are remembered, work saves and leaves between steps."""
 
+import os
 import signal
+import socket
+import threading
 from typing import Any
 
-from absl import logging
+from aljax.machine.terminal import complain
 
 PREEMPTED = 75  # exit status of a process that saved its state and stopped
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+INTERRUPTED = 130  # of one that was interrupted twice, as shells count it
+SIGNALS = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 
 
 class Preempted(Exception):
@@ -17,18 +27,39 @@ class Preemption:
     """Remembers that a signal asked this process to stop.
 
     Work is done in calls of bounded length; between two of them the loop asks
-    `requested`, saves and leaves. A second Ctrl-C stops at once.
+    `requested`, saves and leaves. Python hears of a signal only between two of its own
+    instructions, and compiling is one that may take a minute: a thread hears of it at
+    once, says what happens, and ends the process at a second Ctrl-C.
+
+    Args:
+        ends_process: whether the second Ctrl-C does so; elsewhere, as in a notebook, it
+            is a KeyboardInterrupt.
     """
 
-    def __init__(self):
+    def __init__(self, ends_process: bool = True):
         self.requested = False
+        self._ends_process, self._interrupts = ends_process, 0
 
     def install(self) -> dict[int, Any]:
-        """Listens to SIGTERM, SIGINT, SIGUSR1 and SIGUSR2; returns who did before."""
-        return {number: signal.signal(number, self._receive) for number in SIGNALS}
+        """Listens to SIGNALS; returns who did before.
+
+        SIGHUP stays ignored where it is, as under nohup.
+        """
+        before = {}
+        for number in SIGNALS:
+            ignored = signal.getsignal(number) == signal.SIG_IGN
+            if number != signal.SIGHUP or not ignored:
+                before[number] = signal.signal(number, self._receive)
+        hear, tell = socket.socketpair()
+        tell.setblocking(False)
+        self._tell, self._wakeup = tell, signal.set_wakeup_fd(tell.fileno())
+        threading.Thread(target=self._listen, args=(hear,), daemon=True).start()
+        return before
 
     def uninstall(self, before: dict[int, Any]) -> None:
         """Gives the signals back to what `install` found listening."""
+        signal.set_wakeup_fd(self._wakeup)
+        self._tell.close()  # which ends the thread
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -38,7 +69,23 @@ class Preemption:
             raise Preempted
 
     def _receive(self, number, frame) -> None:
-        if self.requested and number == signal.SIGINT:
+        again, self.requested = self._interrupts > 1, True
+        if again and number == signal.SIGINT and not self._ends_process:
             raise KeyboardInterrupt
-        self.requested = True
-        logging.info("%s: saving and stopping.", signal.Signals(number).name)
+
+    def _listen(self, hear: socket.socket) -> None:
+        while number := hear.recv(1):
+            if number[0] not in SIGNALS:
+                continue
+            self.requested = True
+            if number[0] != signal.SIGINT:
+                continue
+            self._interrupts += 1
+            if self._interrupts == 1:
+                complain(
+                    "stopping, with the state saved, as soon as the step or the "
+                    "compiling under way ends; Ctrl-C again ends at once."
+                )
+            elif self._ends_process:
+                complain("ended at once; run the same command to go on.")
+                os._exit(INTERRUPTED)
