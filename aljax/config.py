@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -13,6 +14,39 @@ from aljax.models import MODELS
 from aljax.optimizers import OPTIMIZERS
 from aljax.strategies import STRATEGIES
 
+BELOW_ONE = math.nextafter(1.0, 0.0)
+# Least and most of each number: beyond lies what nobody means, such as a slip of the
+# finger, and what no machine can carry out.
+LIMITS = {
+    "width": (1, 4096),
+    "epochs": (1, 10**6),
+    "batch_size": (1, 2**17),
+    "score_batch_size": (1, 2**17),
+    "trials": (1, 10_000),
+    "cycles": (1, 10_000),
+    "initial": (1, 10**9),
+    "budget": (1, 10**9),
+    "pool_subset": (1, 10**9),
+    "seed": (0, 2**32 - 1),  # the bits that a key keeps of it
+    "data.image_size": (1, 4096),
+    "augmentation.crop_padding": (0, 1024),
+    "schedule.milestones": (0, 10**9),
+    "schedule.factor": (0, 100),
+    "loss_prediction.weight": (0, 10**6),
+    "loss_prediction.margin": (0, 10**6),
+    "loss_prediction.detach_epoch": (0, 10**9),
+    "checkpoint_seconds": (0, 10**9),
+}
+# The same of the settings of optimizers, whichever has them.
+OPTIMIZER_LIMITS = {
+    "learning_rate": (0, 1000),
+    "weight_decay": (0, 1),
+    "epsilon": (0, 1),
+    "decay": (0, 1),
+    "momentum": (0, BELOW_ONE),
+    "beta1": (0, BELOW_ONE),
+    "beta2": (0, BELOW_ONE),
+}
 PRECISIONS = {"float32": "float32", "bfloat16": "bfloat16"}
 INITIAL_QUERIES = ("random", "strategy")
 RESETS = ("cycle", "trial", "never")
@@ -145,29 +179,33 @@ def _check_names(config: Config) -> None:
 
 
 def _check_counts(config: Config) -> None:
-    positive = ["width", "epochs", "batch_size", "trials", "cycles", "initial"]
-    positive += ["budget", "score_batch_size", "data.image_size", "pool_subset"]
-    flat = flatten(config)
-    for name, value in flat.items():
-        least = 1 if name in positive else 0
-        numbers = value if isinstance(value, list) else [value]
-        for number in numbers:
-            if isinstance(number, (int, float)) and not number >= least:
-                raise ValueError(
-                    f"--config.{name}: {number} is too small; "
-                    f"it must be {'at least 1' if least else 'zero or more'}."
-                )
-    if config.seed >= 2**32:
-        raise ValueError(
-            f"--config.seed: {config.seed} is too large; it must be below 2**32, the "
-            "bits that a key keeps of it."
-        )
+    for name, value in flatten(config).items():
+        table, field = LIMITS, name
+        if name.startswith("optimizers."):
+            table, field = OPTIMIZER_LIMITS, name.split(".")[-1]
+        least, most = table.get(field, (0, math.inf))
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, (int, float)) and not isinstance(number, bool):
+                _check_number(f"--config.{name}", number, least, most)
     if config.pool_subset is not None and config.pool_subset < config.budget:
         raise ValueError(
             f"--config.pool_subset: {config.pool_subset} images cannot fill a budget "
             f"of {config.budget}; set it to at least that, or to none for the whole "
             "pool."
         )
+
+
+def _check_number(field: str, number: float, least: float, most: float) -> None:
+    if not math.isfinite(number):
+        raise ValueError(f"{field}: {number} is not a finite number; give one.")
+    if number < least:
+        raise ValueError(
+            f"{field}: {number} is too small; "
+            f"it must be {f'at least {least}' if least else 'zero or more'}."
+        )
+    if number > most:
+        bound = "below 1" if most == BELOW_ONE else f"at most {most:,}"
+        raise ValueError(f"{field}: {number} is too large; it must be {bound}.")
 
 
 def check_pool(config: Config, pool: int) -> None:
@@ -201,12 +239,27 @@ def _check_types(holder: Any, prefix: str) -> None:
                     )
                 _check_types(settings, f"{name}.{key}")
         elif not _fits(value, hint):
-            shown = getattr(hint, "__name__", None) or str(hint)
-            if typing.get_origin(hint) in (types.UnionType, tuple):
-                shown = str(hint)
             raise ValueError(
-                f"{name}: {value!r} is of the wrong type; it must be {shown}."
+                f"{name}: {value!r} is of the wrong type; it must be {_words(hint)}."
             )
+
+
+_WORDS = {
+    int: "a whole number (int)",
+    float: "a number (float)",
+    bool: "True or False (bool)",
+    str: "text (str)",
+    dict: "a dict",
+    tuple[int, ...]: "whole numbers such as (80, 120) (tuple[int, ...])",
+}
+
+
+def _words(hint: Any) -> str:
+    """What a type is called in a sentence."""
+    if isinstance(hint, types.UnionType):
+        arms = [a for a in typing.get_args(hint) if a is not types.NoneType]
+        return " or ".join(map(_words, arms)) + f", or none ({hint})"
+    return _WORDS.get(hint) or _WORDS.get(typing.get_origin(hint)) or str(hint)
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -41,6 +41,7 @@ ROOMS = {
         "curves",
         "lock",
         "checkpoint",
+        "pace",
         "plan",
         "status",
         "console",

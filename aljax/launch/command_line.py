@@ -11,7 +11,7 @@ from aljax.config import Config, flatten
 from aljax.launch import side_by_side, slurm
 from aljax.launch.flags import parse, usage
 from aljax.machine import allocator, processes
-from aljax.machine.devices import choose_devices, connect, use_compile_cache
+from aljax.machine.devices import Devices, choose_devices, connect, use_compile_cache
 from aljax.machine.preemption import PREEMPTED, Preempted, Preemption
 from aljax.machine.terminal import answer, complain, open_streams
 from aljax.runs import status
@@ -23,8 +23,10 @@ from aljax.runs.plan import Plan, make_plan
 DONE, ERROR, USAGE = 0, 1, 2
 
 
-def _show(plan: Plan) -> int:
+def _show(plan: Plan, devices: Devices | None = None) -> int:
+    """Lists the runs, and what they will take where it is known on what they go."""
     lines = [str(plan.workdir / run.folder) for run in plan.runs]
+    lines += [status.estimate(plan, devices)] if devices else []
     lines.append(f"{len(plan.runs)} runs; nothing was written.")
     if processes.first():
         answer("\n".join(lines))
@@ -91,12 +93,12 @@ def _here(values: flags.FlagValues, plan: Plan, preemption: Preemption) -> int:
         "give all of them the same flags, or --processes=1 where each is on its own.",
     )
     allocator.trim_after_compiling()
-    use_compile_cache(values.compile_cache_dir)
     devices = choose_devices(values.devices, values.parallel)
+    use_compile_cache(values.compile_cache_dir)
     connect(devices)
     plan.check(devices.size)
     if values.dry_run:
-        return _show(plan)
+        return _show(plan, devices)
     return _end(run_experiment(plan, devices, preemption))
 
 
@@ -109,8 +111,10 @@ def _end(failures: list[str]) -> int:
 
 def _run(values: flags.FlagValues, config: Config, preemption: Preemption) -> int:
     workdir = Path(values.workdir or f"runs/{recipes.name_of(values.config)}")
-    plan = make_plan(config, workdir, values.data_dir, values.shard, values.only)
+    which = values.shard, values.only, values.compile_cache_dir
+    plan = make_plan(config, workdir, values.data_dir, *which)
     if values.status:
+        plan.check_begun()
         plan.check_experiment()
         answer("\n".join(status.lines(plan)))
         return DONE

@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import re
 import sys
 
 from absl import flags
@@ -12,6 +13,7 @@ from aljax.config import Config, flatten
 from aljax.launch import slurm
 from aljax.machine import processes
 from aljax.machine.devices import COMPILE_CACHE, EXECUTORS
+from aljax.machine.terminal import complain
 
 _USAGE = """\
 aljax [--config=RECIPE [--config.FIELD=VALUE ...]] [FLAGS]
@@ -129,6 +131,12 @@ def _check_overrides(argv: list[str], config: Config) -> None:
         name = name.removeprefix("config.")
         if name in known or name.removeprefix("no") in known:
             continue
+        inside = [field for field in known if field.startswith(f"{name}.")]
+        if inside:
+            raise ValueError(
+                f"--config.{name} has fields of its own; set one of them: "
+                f"{', '.join(f'--config.{field}' for field in inside)}."
+            )
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"; did you mean --config.{near[0]}?" if near else "."
         top = sorted({field.split(".")[0] for field in known})
@@ -136,6 +144,28 @@ def _check_overrides(argv: list[str], config: Config) -> None:
             f"--config.{name}: there is no such field{hint} "
             f"The fields are: {', '.join(top)}."
         )
+
+
+def _settle_sweep(config: Config, overrides: list[str]) -> None:
+    """Takes a field out of a recipe's grid that the command line sets to one value.
+
+    Raises:
+        ValueError: the command line sets the field and a grid over it.
+    """
+    given = {argument.lstrip("-").split("=", 1)[0] for argument in overrides[1:]}
+    swept = config.sweep if isinstance(config.sweep, dict) else {}
+    for name in [name for name in swept if f"config.{name}" in given]:
+        if "config.sweep" in given:
+            raise ValueError(
+                f"--config.{name} sets one value, and --config.sweep others; leave one "
+                "of them out."
+            )
+        values = ", ".join(map(str, swept[name]))
+        complain(
+            f"--config.{name} takes the place of the recipe's grid over {name} "
+            f"({values})."
+        )
+        config.sweep = {n: v for n, v in config.sweep.items() if n != name}
 
 
 def parse() -> tuple[flags.FlagValues, Config]:
@@ -164,9 +194,33 @@ def parse() -> tuple[flags.FlagValues, Config]:
             "config", config, flag_values=fields, sys_argv=overrides
         )
         fields(overrides)
+        _settle_sweep(fields.config, overrides)
     except flags.Error as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(_in_plain_words(str(error), values)) from error
     return values, fields.config
+
+
+# What Python and absl say of a value, and what it means.
+_PLAIN = {
+    r"invalid literal for int\(\).*": "give a whole number",
+    r"could not convert string to float.*": "give a number",
+    r"\('Non-boolean argument.*": "give true or false",
+}
+
+
+def _in_plain_words(text: str, values: flags.FlagValues) -> str:
+    """Makes a sentence for a person of what absl says."""
+    for said, meant in _PLAIN.items():
+        text = re.sub(f"^flag (--.*): {said}$", rf"\1: {meant}.", text, flags=re.S)
+    unknown = re.match("Unknown command line flag '(.*?)'", text)
+    if not unknown:
+        return text if text.endswith((".", "?")) else f"{text}."
+    known = [*values, *(f"config.{field}" for field in flatten(Config()))]
+    name = unknown[1]
+    near = [k for k in known if k == f"config.{name}"]
+    near = near or difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean --{near[0]}?" if near else " --help lists what there is."
+    return f"--{name}: there is no such flag.{hint}"
 
 
 def usage() -> str:

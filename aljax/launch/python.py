@@ -35,7 +35,7 @@ def _speaking_of_fields() -> Iterator[None]:
 
 
 def load_config(recipe: str | Path = recipes.DEFAULT, **fields: Any) -> Config:
-    """Loads a recipe, and sets fields of it.
+    """Loads a recipe, and sets fields of it, which are then no longer swept.
 
     Args:
         recipe: the name of one that comes with aljax, such as "cifar10_report", or a
@@ -51,6 +51,8 @@ def load_config(recipe: str | Path = recipes.DEFAULT, **fields: Any) -> Config:
         for name, value in _dotted(fields):
             lookup(flatten(config) | {"sweep": None}, "config", name)
             config = replace(config, name, value)
+            if name in config.sweep:  # the recipe's grid gives way to one value
+                config.sweep = {n: v for n, v in config.sweep.items() if n != name}
     return config
 
 
@@ -134,10 +136,11 @@ def run(
     with _speaking_of_fields(), _interruptible() as preemption:
         quiet()
         numerics.pin()
-        plan = make_plan(dataclasses.replace(config), workdir, data_dir, shard, only)
+        which = shard, only, compile_cache_dir
+        plan = make_plan(dataclasses.replace(config), workdir, data_dir, *which)
         allocator.trim_after_compiling()
-        use_compile_cache(compile_cache_dir)
         chosen = choose_devices(devices, parallel)
+        use_compile_cache(compile_cache_dir)
         plan.check(chosen.size)
         return Runs(plan, run_experiment(plan, chosen, preemption))
 

@@ -46,7 +46,14 @@ def choose_devices(count: int | None = None, executor: str = "shard_map") -> Dev
     Raises:
         ValueError: there are not so many, or there is no such executor.
     """
-    found, processes = jax.devices(), jax.process_count()
+    try:
+        found, processes = jax.devices(), jax.process_count()
+    except (RuntimeError, AssertionError) as error:  # the latter without a word
+        wanted = os.environ.get("JAX_PLATFORMS", "")
+        raise ValueError(
+            f"JAX_PLATFORMS={wanted}: JAX finds no such device here; unset it, or "
+            "install what JAX needs for it, such as aljax[cuda] for NVIDIA GPUs."
+        ) from error
     lookup(dict.fromkeys(EXECUTORS), "--parallel", executor)
     if processes > 1:
         return Devices(_over_processes(found, processes, count, executor), executor)

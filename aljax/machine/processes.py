@@ -101,8 +101,11 @@ def _check(coordinator: str | None, count: int | None, index: int | None) -> Non
             f"--coordinator={coordinator} --processes={count} --process={index}: give "
             "all three, or none of them under srun, mpirun or Kubernetes."
         )
-    if not re.fullmatch(r".+:\d+", coordinator):
-        raise ValueError(f"--coordinator={coordinator}: write HOST:PORT.")
+    port = re.fullmatch(r".+:(\d+)", coordinator)
+    if not port or not 1 <= int(port[1]) <= 65535:
+        raise ValueError(
+            f"--coordinator={coordinator}: write HOST:PORT, with a port of 1 to 65535."
+        )
     if not 0 <= index < count:
         raise ValueError(
             f"--process={index}: choose 0 to {count - 1}, one for each of "

@@ -8,16 +8,44 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from aljax.config import Config
 from aljax.grid import Run
 from aljax.machine import processes
+from aljax.runs.pace import Pace
 
 LINE_SECONDS = 30.0  # between two progress lines where there is no terminal
 LOG_WIDTH = 200  # columns of a log file
+# Columns of the table of a run, in their order: field and form.
+_COLUMNS = {
+    "cycle": ("cycle", "{}"),
+    "labels": ("labeled", "{}"),
+    "accuracy": ("test_accuracy", "{:.2%}"),
+    "F1": ("f1_macro", "{:.4f}"),
+    "test loss": ("test_loss", "{:.4f}"),
+    "ranking": ("loss_ranking_accuracy", "{:.2%}"),
+    "train s": ("train_seconds", "{:.1f}"),
+    "query s": ("query_seconds", "{:.1f}"),
+    "compile s": ("compile_seconds", "{:.1f}"),
+    "images/s": ("train_images_per_second", "{:,.0f}"),
+}
+# Where a terminal is narrow, the last of these are left out.
+_KEPT_FIRST = (
+    "cycle",
+    "labels",
+    "accuracy",
+    "F1",
+    "test loss",
+    "train s",
+    "query s",
+    "images/s",
+    "ranking",
+    "compile s",
+)
 
 
 class Console:
@@ -25,26 +53,37 @@ class Console:
 
     Args:
         total: images to be trained on by all runs, for the estimate.
+        several: whether lines must say which member of a grid they are of.
+        out: where to print; None: standard output.
     """
 
-    def __init__(self, total: int = 0):
-        self._out = RichConsole(highlight=False, quiet=not processes.first())
+    def __init__(
+        self, total: int = 0, several: bool = False, out: RichConsole | None = None
+    ):
+        quiet = not processes.first()
+        self._out = out or RichConsole(highlight=False, quiet=quiet)
         if not self._out.is_terminal:
             self._out.width = LOG_WIDTH
         self._total, self._done, self._skipped = total, 0, 0
-        self._seconds = 0.0
+        self._several, self._seconds = several, 0.0
         self._last_line = time.monotonic()
         self._bar = None
         if self._out.is_terminal:
+            # Where a terminal is narrow, the end of the line goes first.
             self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
                 TaskProgressColumn(),
-                TextColumn("{task.fields[detail]}"),
+                TextColumn("{task.fields[left]}"),
+                BarColumn(bar_width=10),
+                TextColumn(
+                    "{task.description}",
+                    markup=False,
+                    table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+                ),
                 console=self._out,
                 transient=True,
+                expand=True,
             )
-            self._task = self._bar.add_task("", total=total, detail="")
+            self._task = self._bar.add_task("", total=total, left="")
 
     def __enter__(self):
         if self._bar:
@@ -63,14 +102,18 @@ class Console:
     def doing(self, what: str) -> None:
         """Says what keeps a person waiting where no images are counted."""
         if self._bar:
-            self._show(what, "")
+            self._bar.update(self._task, description=what)
         else:
             self.say(what)
 
-    def compiling(self, config: Config) -> None:
-        """Says what is being compiled."""
+    def compiling(self, config: Config, earlier: Pace | None) -> None:
+        """Says what is being compiled, and how long that took earlier."""
+        took = "a minute or more on a CPU where nothing like it was compiled before"
+        if earlier:
+            took = f"{earlier.compile_seconds:.0f} s earlier, less if it was kept"
         self.doing(
-            f"compiling {config.model}, width {config.width}, {config.optimizer}"
+            f"compiling {config.model}, width {config.width}, {config.optimizer}, "
+            f"once ({took})"
         )
 
     def skip(self, images: int) -> None:
@@ -83,56 +126,63 @@ class Console:
         Args:
             images: how many.
             seconds: how long it took, without compiling.
-            where: trial, cycle and epoch.
+            where: cycle, epoch and run.
             detail: loss and accuracy of these images.
         """
         self._done += images
         self._seconds += seconds
         rate = self._done / max(self._seconds, 1e-9)
-        left = max(self._total - self._done - self._skipped, 0) / rate
-        remaining = str(timedelta(seconds=round(left)))
-        self._show(where, f"{detail} · {rate:,.0f} images/s · {remaining} left")
-
-    def _show(self, where: str, detail: str) -> None:
+        done = self._done + self._skipped
+        left = timedelta(seconds=round(max(self._total - done, 0) / rate))
+        text = f"{where} · {detail} · {rate:,.0f} images/s"
         if self._bar:
-            done = self._done + self._skipped
             self._bar.update(
-                self._task, completed=done, description=where, detail=detail
+                self._task, completed=done, description=text, left=f"{left} left"
             )
-        elif detail and time.monotonic() - self._last_line >= LINE_SECONDS:
+        elif time.monotonic() - self._last_line >= LINE_SECONDS:
             self._last_line = time.monotonic()
-            share = (self._done + self._skipped) / max(self._total, 1)
-            self.say(f"{where} · {detail} · {share:.0%} done")
+            share = done / max(self._total, 1)
+            self.say(f"{share:4.0%} · {left} left · {text}")
 
     def cycle(self, run: Run, row: dict[str, Any]) -> None:
         """Prints the line of a finished cycle."""
         trials, cycles = run.config.trials, run.config.cycles
+        member = f" || {run.folder.rpartition('/')[0]}" if self._several else ""
         leak = " [leaky: weights carried over between trials]" if row["leaky"] else ""
         self.say(
             f"Trial {row['trial']}/{trials} || Cycle {row['cycle']}/{cycles} || "
             f"Labelled Data {row['labeled']}: "
-            f"Test Accuracy {100 * row['test_accuracy']:.2f}%{leak}"
+            f"Test Accuracy {100 * row['test_accuracy']:.2f}%{member}{leak}"
+        )
+
+    def already_done(self, run: Run, rows: list[dict[str, Any]]) -> None:
+        """Prints what a run ended with that an earlier start has finished."""
+        last = rows[-1]
+        self.say(
+            f"already done: {run.folder} · {last['labeled']} labels · "
+            f"Test Accuracy {100 * last['test_accuracy']:.2f}%"
         )
 
     def table(self, title: str, rows: list[dict[str, Any]]) -> None:
-        """Prints the cycles of one run."""
-        table = Table(title=title, title_justify="left")
-        columns = ("cycle", "labels", "accuracy", "F1", "test loss", "ranking")
-        for name in (*columns, "train s", "query s", "compile s", "images/s"):
-            table.add_column(name, justify="right")
-        for row in rows:
-            table.add_row(
-                str(row["cycle"]),
-                str(row["labeled"]),
-                _number(row["test_accuracy"], "{:.2%}"),
-                _number(row["f1_macro"], "{:.4f}"),
-                _number(row["test_loss"], "{:.4f}"),
-                _number(row["loss_ranking_accuracy"], "{:.2%}"),
-                _number(row["train_seconds"], "{:.1f}"),
-                _number(row["query_seconds"], "{:.1f}"),
-                _number(row["compile_seconds"], "{:.1f}"),
-                _number(row["train_images_per_second"], "{:,.0f}"),
-            )
+        """Prints the cycles of one run, in as many columns as fit."""
+        cells = {
+            name: [_number(row[field], form) for row in rows]
+            for name, (field, form) in _COLUMNS.items()
+        }
+        widths = {n: max(map(len, [n, *c])) + 2 for n, c in cells.items()}
+        shown, room = set(), self._out.width - 2  # for edges
+        for name in _KEPT_FIRST:
+            room -= widths[name]
+            if room < 0:
+                break
+            shown.add(name)
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+        table.show_edge, table.pad_edge = False, True
+        names = [name for name in cells if name in shown]
+        for name in names:
+            table.add_column(name, justify="right", no_wrap=True)
+        for row in zip(*(cells[name] for name in names), strict=True):
+            table.add_row(*row)
         self._out.print(table)
 
     def paths(self, paths: list[Path]) -> None:

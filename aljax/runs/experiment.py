@@ -1,6 +1,7 @@
 """The experiment: groups of runs of trials of cycles, each resumed where it stopped."""
 
 from pathlib import Path
+from typing import Any
 
 from aljax.grid import Run
 from aljax.learner import TrainState
@@ -12,6 +13,7 @@ from aljax.runs.curves import write_results
 from aljax.runs.cycle import record, run_cycle, train
 from aljax.runs.folder import Damaged, RunFolder
 from aljax.runs.lock import locked
+from aljax.runs.pace import Pace, Paces, kind_of
 from aljax.runs.plan import Plan
 from aljax.runs.session import Session
 from aljax.runs.trial import Diverged, Trial, open_trial
@@ -33,15 +35,18 @@ def run_experiment(plan: Plan, devices: Devices, preemption: Preemption) -> list
         ValueError: the images or the workdir are not what the configuration says, or
             another process runs one of the runs.
     """
-    clock, session, failures, read = CompileClock(), None, [], None
-    with Console(plan.training_images) as console:
+    clock, paces = CompileClock(), Paces(plan.compile_cache_dir)
+    session, failures, read = None, [], None
+    with Console(plan.training_images, several=plan.several) as console:
         for group in plan.groups:
+            if _already_done(console, group, plan.workdir):
+                continue
             data = group[0].config.data
             if session is None or data != read:
                 session, read = None, data  # one pool on the devices at a time
                 console.doing(f"reading {data.name}")
                 dataset = plan.read_images(data)
-                session = Session(dataset, devices, clock, console, preemption)
+                session = Session(dataset, devices, clock, console, preemption, paces)
             try:
                 check_group(session, group, plan.workdir)
                 plan.write(devices)
@@ -49,6 +54,8 @@ def run_experiment(plan: Plan, devices: Devices, preemption: Preemption) -> list
             except (Diverged, Damaged) as error:
                 failures.append(str(error))
                 console.say(f"stopped: {error}")
+            write_results(plan.workdir)
+        if session is None:  # all were done before
             write_results(plan.workdir)
         folders = [plan.workdir / run.folder for run in plan.runs]
         console.paths([plan.workdir / "results.json", *folders])
@@ -65,8 +72,22 @@ def check_group(session: Session, group: list[Run], workdir: Path) -> None:
     for run in group:
         folder = RunFolder(workdir / run.folder)
         folder.refuse_other(run, session.dataset.fingerprint)
-    if not all(_finished(run, workdir) for run in group):
-        session.programs(group[0].config)
+    session.programs(group[0].config)
+
+
+def _already_done(console: Console, group: list[Run], workdir: Path) -> bool:
+    """Whether all runs of a group were done before; says what they ended with."""
+    try:
+        if not all(_finished(run, workdir) for run in group):
+            return False
+    except Damaged:
+        return False  # which is told where the run is taken up
+    for run in group:
+        folder = RunFolder(workdir / run.folder)
+        folder.refuse_other(run)
+        console.skip(run.training_images)
+        console.already_done(run, folder.rows())
+    return True
 
 
 def _finished(run: Run, workdir: Path) -> bool:
@@ -84,7 +105,22 @@ def run_group(session: Session, group: list[Run], workdir: Path) -> None:
         folder = RunFolder(workdir / run.folder)
         state = run_trial(session, run, folder, state if run.leaky else None)
         if not finished:
-            session.console.table(run.folder, folder.rows())
+            rows = folder.rows()
+            session.console.table(run.folder, rows)
+            session.paces.remember(kind_of(run.config, session.devices), _pace(rows))
+
+
+def _pace(rows: list[dict[str, Any]]) -> Pace:
+    """What a run took, out of its rows."""
+    last, total = rows[-1], {}
+    for name in ("train_seconds", "compile_seconds"):
+        total[name] = sum(row[name] for row in rows)
+    images = sum(row["train_seconds"] * row["train_images_per_second"] for row in rows)
+    return Pace(
+        total["train_seconds"] / max(images, 1.0),
+        total["compile_seconds"],
+        last["peak_device_bytes"] or last["peak_host_bytes"],
+    )
 
 
 def run_trial(

@@ -123,8 +123,12 @@ class RunFolder:
         self._failed = path / "failed.json"
 
     @done_by_first
-    def refuse_other(self, run: Run, fingerprint: str) -> None:
+    def refuse_other(self, run: Run, fingerprint: str | None = None) -> None:
         """Refuses to continue a run on other images or with another configuration.
+
+        Args:
+            run: which run.
+            fingerprint: of its images; None where they are not needed any more.
 
         Raises:
             ValueError: says what differs.
@@ -133,7 +137,7 @@ class RunFolder:
         if known is None:
             return
         found = differences(known["config"], flatten(run.config))
-        if known["data_fingerprint"] != fingerprint:
+        if fingerprint not in (None, known["data_fingerprint"]):
             found.append(
                 f"images ({known['data_fingerprint'][:12]}… there, others here)"
             )

@@ -36,17 +36,24 @@ class Plan:
         groups: the runs to carry out; those of a group need each other, in order.
         workdir: the folder of the experiment.
         data_dir: where tensorflow-datasets keeps its data; None: its default.
+        compile_cache_dir: where compiled programs and paces are kept; "": nowhere.
     """
 
     config: Config
     groups: list[list[Run]]
     workdir: Path
     data_dir: str | None = None
+    compile_cache_dir: str = ""
 
     @property
     def runs(self) -> list[Run]:
         """The runs of all groups, in order."""
         return [run for group in self.groups for run in group]
+
+    @property
+    def several(self) -> bool:
+        """Whether the runs are of more than one member of a grid."""
+        return len({run.folder.rpartition("/")[0] for run in self.runs}) > 1
 
     @property
     def training_images(self) -> int:
@@ -80,14 +87,31 @@ class Plan:
             ValueError: says which fields differ, or what is in the way.
         """
         ancestor = self.workdir
-        while not ancestor.exists() and ancestor != ancestor.parent:
-            ancestor = ancestor.parent
-        if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):
+        try:
+            while not os.path.lexists(ancestor) and ancestor != ancestor.parent:
+                ancestor.exists()  # which a name that no disk takes does not survive
+                ancestor = ancestor.parent
+            writable = ancestor.is_dir() and os.access(ancestor, os.W_OK | os.X_OK)
+        except (OSError, ValueError) as error:
+            said = getattr(error, "strerror", None) or error
+            raise ValueError(
+                f"--workdir={self.workdir}: no folder can have this name ({said}); "
+                "choose another --workdir."
+            ) from error
+        if not writable:
             raise ValueError(
                 f"--workdir={self.workdir}: {ancestor} is not a folder that can be "
                 "written; choose another --workdir."
             )
         self.check_experiment()
+
+    def check_begun(self) -> None:
+        """Refuses a workdir that is not there: ValueError."""
+        if not self.workdir.is_dir():
+            raise ValueError(
+                f"--workdir={self.workdir}: there is no such folder, so nothing has "
+                "been started there; check its name, or leave --status out to start."
+            )
 
     def check_experiment(self) -> None:
         """Refuses a folder that holds another experiment: ValueError names fields."""
@@ -166,6 +190,7 @@ def make_plan(
     data_dir: str | None = None,
     shard_text: str | None = None,
     only_folder: str | None = None,
+    compile_cache_dir: str = "",
 ) -> Plan:
     """Validates a configuration and lists its runs.
 
@@ -175,6 +200,7 @@ def make_plan(
         data_dir: where tensorflow-datasets keeps its data; None: its default.
         shard_text: K/N picks the K-th of N parts of the runs; None: all.
         only_folder: picks the run of this folder in the workdir; None: all.
+        compile_cache_dir: where compiled programs and paces are kept; "": nowhere.
 
     Raises:
         ValueError: names the field, the value, what is allowed and what to do.
@@ -183,4 +209,6 @@ def make_plan(
     groups = shard(expand(config), shard_text)
     if only_folder is not None:
         groups = only(groups, only_folder)
-    return Plan(config, groups, Path(workdir), data_dir)
+    data_dir = data_dir and os.path.expanduser(data_dir)
+    workdir = Path(workdir).expanduser()
+    return Plan(config, groups, workdir, data_dir, compile_cache_dir)

@@ -15,6 +15,7 @@ from aljax.machine.devices import Devices, replicate
 from aljax.machine.preemption import Preempted, Preemption
 from aljax.machine.processes import largest
 from aljax.runs.console import Console
+from aljax.runs.pace import Paces, kind_of
 from aljax.strategies import STRATEGIES
 from aljax.training import make_train
 
@@ -44,9 +45,11 @@ class Session:
         clock: CompileClock,
         console: Console,
         preemption: Preemption,
+        paces: Paces | None = None,
     ):
         self.dataset, self.devices, self.clock = dataset, devices, clock
         self.console, self.preemption = console, preemption
+        self.paces = paces or Paces("")
         images = np.concatenate([dataset.train_images, dataset.test_images])
         self.images = replicate(images, devices)
         labels = np.concatenate([dataset.train_labels, dataset.test_labels])
@@ -73,7 +76,8 @@ class Session:
         if recipe not in self._programs:
             learner = make_learner(recipe)
             start = jax.jit(lambda key: init(learner, key))
-            self.console.compiling(config)
+            earlier = self.paces(kind_of(config, self.devices))
+            self.console.compiling(config, earlier)
             self._programs[recipe] = Programs(
                 jax.eval_shape(start, jax.random.key(0)),
                 start,

@@ -9,9 +9,11 @@ from typing import Any
 
 from aljax.config import Config
 from aljax.grid import Run
+from aljax.machine.devices import Devices
 from aljax.runs import lock
 from aljax.runs.curves import find_runs
 from aljax.runs.folder import Damaged, RunFolder
+from aljax.runs.pace import Paces, kind_of
 from aljax.runs.plan import Plan
 
 STATES = ("done", "running", "waiting", "failed")
@@ -83,6 +85,25 @@ def seconds_left(statuses: Iterable[Status], rates: dict[str, float]) -> float |
         status.images_left * rates.get(status.run.config.model, rates.get(""))
         for status in ahead
     )
+
+
+def estimate(plan: Plan, devices: Devices) -> str:
+    """What the runs that are not done will take, by earlier ones; a sentence."""
+    paces = Paces(plan.compile_cache_dir)
+    images, seconds, peak, unknown = 0, 0.0, 0, False
+    for run in plan.runs:
+        ahead = read_status(run, plan.workdir).images_left
+        pace = paces(kind_of(run.config, devices)) if ahead else None
+        images += ahead
+        unknown |= bool(ahead and not pace)
+        if pace:
+            seconds += ahead * pace.seconds_per_image + pace.compile_seconds
+            peak = max(peak, pace.peak_bytes)
+    text = f"{images:,} images to train on, each epoch counted"
+    if unknown:
+        return f"{text}; time and memory unknown: nothing like it has run here yet."
+    left = timedelta(seconds=round(seconds))
+    return f"{text}: at most about {left} and {peak / 2**30:.1f} GiB, as earlier here."
 
 
 def lines(plan: Plan) -> list[str]:

@@ -98,8 +98,8 @@ class Trial:
         config, seen = self.config, self.images_seen(last)
         epoch = min(seen // len(self.pool) + 1, config.epochs)
         where = (
-            f"{self.run.folder} · cycle {self.progress.cycle}/{config.cycles} · "
-            f"epoch {epoch}/{config.epochs}"
+            f"cycle {self.progress.cycle}/{config.cycles} · "
+            f"epoch {epoch}/{config.epochs} · {self.run.folder}"
         )
         detail = f"loss {report.loss:.3f} · accuracy {report.accuracy:.1%}"
         images = seen - self.images_seen(first)
