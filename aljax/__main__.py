@@ -7,6 +7,10 @@ from aljax.machine import allocator
 
 def main() -> int:
     """Carries out the command line; returns the exit status."""
+    if sys.argv[1:2] == ["report"]:
+        from aljax.report.command import main as report
+
+        return report()
     allocator.prepare()
     from aljax.launch.command_line import main
 

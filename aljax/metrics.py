@@ -1,7 +1,7 @@
 """What is measured of a network and of a run: arrays in, numbers out. All float64."""
 
 import numpy as np
-from scipy.special import logsumexp, softmax
+from scipy.special import logsumexp
 
 
 def cross_entropies(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -77,6 +77,58 @@ def ranking_accuracy(losses: np.ndarray, predicted: np.ndarray) -> float:
     return float(round((both + lead) / 2) / ordered)
 
 
+def reliability(
+    logits: np.ndarray, labels: np.ndarray, bins: int = 15
+) -> dict[str, list]:
+    """How often a network is right, by how sure it is.
+
+    Guo et al., On Calibration of Modern Neural Networks, ICML 2017: its confidence is
+    the largest probability, and bin m of M holds the images with a confidence in
+    ((m − 1)/M, m/M].
+
+    Args:
+        logits: `[N, K]`.
+        labels: `[N]` int.
+        bins: M, of equal width.
+
+    Returns:
+        Of each bin `images`, how many, and their mean `confidence` and `accuracy`, None
+        where there is none.
+    """
+    logits = logits.astype(np.float64)
+    predicted = logits.argmax(-1)
+    sure = np.exp(-cross_entropies(logits, predicted))
+    place = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
+    images = np.bincount(place, minlength=bins)
+    means = {}
+    for name, values in (("confidence", sure), ("accuracy", predicted == labels)):
+        sums = np.bincount(place, weights=values, minlength=bins)
+        means[name] = [
+            float(total / count) if count else None
+            for total, count in zip(sums, images, strict=True)
+        ]
+    return {"images": images.tolist(), **means}
+
+
+def calibration_error(bins: dict[str, list]) -> float:
+    """Expected calibration error: Σ images/N · |accuracy − confidence| over bins.
+
+    Args:
+        bins: from `reliability`.
+
+    Returns:
+        A fraction, 0 for a network that is as sure as it is right.
+    """
+    gaps = [
+        count * abs(accuracy - confidence)
+        for count, accuracy, confidence in zip(
+            bins["images"], bins["accuracy"], bins["confidence"], strict=True
+        )
+        if count
+    ]
+    return float(sum(gaps) / sum(bins["images"]))
+
+
 def label_efficiency(
     accuracy: float, labelled: int, first_accuracy: float, first: int, pool: int
 ) -> float | None:
@@ -115,58 +167,6 @@ def aubc(labelled: np.ndarray, accuracies: np.ndarray) -> float:
     return float(np.trapezoid(accuracies, labelled) / (labelled[-1] - labelled[0]))
 
 
-def reliability(
-    logits: np.ndarray, labels: np.ndarray, bins: int = 15
-) -> dict[str, list]:
-    """How often answers are right, by how confident the network is of them.
-
-    Bins of equal width over the largest probability: Guo et al., On Calibration of
-    Modern Neural Networks, ICML 2017 (arXiv 1706.04599), section 2.
-
-    Args:
-        logits: `[N, K]`.
-        labels: `[N]` int.
-        bins: how many; bin m holds confidences in ((m − 1) / bins, m / bins].
-
-    Returns:
-        Lists by bin: `images`, their mean `confidence` and `accuracy` (fractions, None
-        where a bin is empty).
-    """
-    confidence = softmax(logits.astype(np.float64), -1).max(-1)
-    right = logits.argmax(-1) == labels
-    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    images = np.bincount(place, minlength=bins)
-
-    def mean(values):
-        totals = np.bincount(place, weights=values, minlength=bins)
-        return [
-            t / n if n else None
-            for t, n in zip(totals.tolist(), images.tolist(), strict=True)
-        ]
-
-    return {
-        "images": images.tolist(),
-        "confidence": mean(confidence),
-        "accuracy": mean(right),
-    }
-
-
-def calibration_error(diagram: dict[str, list]) -> float:
-    """Expected calibration error: mean gap of accuracy and confidence over images.
-
-    Guo et al., ICML 2017, equation 3.
-
-    Args:
-        diagram: from `reliability`.
-
-    Returns:
-        A fraction.
-    """
-    bins = zip(*(diagram[x] for x in ("images", "confidence", "accuracy")), strict=True)
-    gaps = [(n, abs(a - c)) for n, c, a in bins if n]
-    return sum(n * gap for n, gap in gaps) / sum(n for n, _ in gaps)
-
-
 def _known(number: float) -> float | None:
     return None if np.isnan(number) else float(number)
 
@@ -183,12 +183,13 @@ def evaluate(
 
     Returns:
         The row fields `test_accuracy`, `test_loss`, `f1_macro`, `class_accuracy`,
-        `confusion`, `calibration_error`, `reliability` and `loss_ranking_accuracy`;
+        `confusion`, `loss_ranking_accuracy`, `calibration_error` and `reliability`;
         numbers and lists, unknown is None.
     """
     losses = cross_entropies(logits, labels)
     confusion = confusion_matrix(labels, logits.argmax(-1), logits.shape[-1])
-    diagram, ranking = reliability(logits, labels), np.nan
+    bins = reliability(logits, labels)
+    ranking = np.nan
     if predicted_loss is not None:
         ranking = ranking_accuracy(losses, predicted_loss)
     return {
@@ -197,7 +198,7 @@ def evaluate(
         "f1_macro": f1_macro(confusion),
         "class_accuracy": [_known(x) for x in class_accuracy(confusion)],
         "confusion": confusion.tolist(),
-        "calibration_error": calibration_error(diagram),
-        "reliability": diagram,
         "loss_ranking_accuracy": _known(ranking),
+        "calibration_error": calibration_error(bins),
+        "reliability": bins,
     }

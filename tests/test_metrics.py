@@ -78,6 +78,55 @@ def test_ranking_accuracy_where_there_is_no_order():
     assert np.isnan(metrics.ranking_accuracy(np.array([1.0]), np.array([1.0])))
 
 
+def logits_of(confidences, predicted, classes: int = 2) -> np.ndarray:
+    """Logits whose softmax gives the predicted class this probability."""
+    rest = (1 - np.array(confidences)) / (classes - 1)
+    p = np.repeat(rest[:, None], classes, 1)
+    p[np.arange(len(p)), predicted] = confidences
+    with np.errstate(divide="ignore"):
+        return np.log(p)
+
+
+def test_reliability_by_hand():
+    # Four bins of 0.25: 0.6 and 0.7 are in the third, 0.8, 0.9 and 1.0 in the last.
+    confidences, predicted = [0.6, 0.7, 0.8, 0.9, 1.0], np.array([0, 1, 0, 1, 0])
+    labels = np.array([0, 0, 0, 1, 1])
+    bins = metrics.reliability(logits_of(confidences, predicted), labels, bins=4)
+    assert bins["images"] == [0, 0, 2, 3]
+    assert bins["confidence"] == [None, None, pytest.approx(0.65), pytest.approx(0.9)]
+    assert bins["accuracy"] == [None, None, 0.5, pytest.approx(2 / 3)]
+    # (2·0.15 + 3·(0.9 − 2/3)) / 5
+    assert metrics.calibration_error(bins) == pytest.approx(0.2)
+
+
+def test_reliability_of_a_bound_belongs_to_the_bin_below():
+    logits = np.zeros((4, 2), np.float32)  # all are 0.5 sure
+    bins = metrics.reliability(logits, np.array([0, 1, 1, 1]), bins=2)
+    assert bins["images"] == [4, 0] and bins["accuracy"] == [0.25, None]
+    assert metrics.calibration_error(bins) == pytest.approx(0.25)
+
+
+def test_calibration_error_agrees_with_a_loop_over_bins():
+    logits, labels, predicted = answers(2)
+    p = softmax(logits.astype(np.float64), -1).max(-1)
+    expected = 0.0
+    for low in range(15):
+        inside = (p > low / 15) & (p <= (low + 1) / 15)
+        if inside.any():
+            gap = (predicted == labels)[inside].mean() - p[inside].mean()
+            expected += inside.mean() * abs(gap)
+    bins = metrics.reliability(logits, labels)
+    assert sum(bins["images"]) == len(labels) and len(bins["images"]) == 15
+    assert metrics.calibration_error(bins) == pytest.approx(expected, rel=1e-12)
+
+
+def test_reliability_of_extreme_logits():
+    logits = np.array([[1e4, 0.0], [-1e4, 0.0]], np.float32)
+    bins = metrics.reliability(logits, np.array([0, 0]))
+    assert bins["images"][-1] == 2 and bins["confidence"][-1] == 1.0
+    assert metrics.calibration_error(bins) == 0.5
+
+
 def test_label_efficiency():
     # 10 points for 2,000 of 10,000 images: half a point per percent.
     assert metrics.label_efficiency(0.6, 3000, 0.5, 1000, 10_000) == pytest.approx(0.5)
@@ -100,6 +149,8 @@ def test_evaluate_gives_row_fields_that_json_takes():
     assert row["loss_ranking_accuracy"] is None
     assert row["class_accuracy"][3] is None and row["class_accuracy"][4] == 0
     assert np.sum(row["confusion"]) == 203
+    assert row["reliability"] == metrics.reliability(logits, labels)
+    assert 0 < row["calibration_error"] < 1
 
 
 def test_evaluate_ranks_true_losses():

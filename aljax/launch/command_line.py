@@ -1,5 +1,6 @@
 """The command: from what the command line says to an exit status."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from aljax import recipes
 from aljax.config import Config, flatten
 from aljax.launch import side_by_side, slurm
 from aljax.launch.flags import parse, usage
+from aljax.launch.reporting import report_at_end
 from aljax.machine import allocator, processes
 from aljax.machine.devices import Devices, choose_devices, connect, use_compile_cache
 from aljax.machine.preemption import PREEMPTED, Preempted, Preemption
@@ -80,7 +82,7 @@ def _side_by_side(values: flags.FlagValues, plan: Plan, preemption: Preemption) 
     plan.prepare_data()
     failures = side_by_side.carry_out(plan.groups, shares, sys.argv, preemption)
     write_results(plan.workdir)
-    return _end(failures)
+    return _end(values, plan, failures)
 
 
 def _here(values: flags.FlagValues, plan: Plan, preemption: Preemption) -> int:
@@ -99,13 +101,18 @@ def _here(values: flags.FlagValues, plan: Plan, preemption: Preemption) -> int:
     plan.check(devices.size)
     if values.dry_run:
         return _show(plan, devices)
-    return _end(run_experiment(plan, devices, preemption))
+    return _end(values, plan, run_experiment(plan, devices, preemption))
 
 
-def _end(failures: list[str]) -> int:
+def _end(values: flags.FlagValues, plan: Plan, failures: list[str]) -> int:
+    """Says what failed, and writes the report, whose page is the last line."""
     for failure in failures:
         if processes.first():
             complain(failure)
+    if values.report:
+        page = report_at_end(plan, shlex.join(["aljax", *sys.argv[1:]]))
+        if page and processes.first():
+            answer(str(page))
     return ERROR if failures else DONE
 
 

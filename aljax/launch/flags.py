@@ -86,6 +86,12 @@ def define_flags(values: flags.FlagValues) -> None:
         "Say how far each run in the workdir is, stop.",
         flag_values=values,
     )
+    flags.DEFINE_bool(
+        "report",
+        True,
+        "Write WORKDIR/report once no run is left to do; --noreport leaves it out.",
+        flag_values=values,
+    )
     _define_device_flags(values)
     processes.define_flags(values)
     slurm.define_flags(values)

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aljax import recipes
+from aljax import recipes, report
 from aljax.config import Config, flatten, replace
+from aljax.launch.reporting import report_at_end
 from aljax.lookup import lookup
 from aljax.machine import allocator, numerics
 from aljax.machine.devices import COMPILE_CACHE, choose_devices, use_compile_cache
 from aljax.machine.preemption import Preemption
+from aljax.report.images import stored_images
 from aljax.runs.checkpoint import quiet
 from aljax.runs.experiment import run_experiment
 from aljax.runs.folder import RunFolder
@@ -89,18 +91,13 @@ class Runs:
         }
 
     def frame(self) -> "pandas.DataFrame":
-        """One row per cycle of each run, with the configuration fields that differ."""
-        import pandas
+        """One row per cycle of each run in the workdir, with the fields that differ."""
+        return report.frame([self.workdir])
 
-        return pandas.DataFrame(
-            [
-                {field: getattr(run.config, field) for field in ("model", "optimizer")}
-                | {"strategy": run.config.strategy, "folder": run.folder}
-                | row
-                for run in self.plan.runs
-                for row in RunFolder(self.workdir / run.folder).rows()
-            ]
-        )
+    def report(self) -> Path:
+        """Writes the report of the workdir as it is now; returns its page."""
+        images = stored_images(self.plan.data_dir)
+        return report.write_report([self.workdir], images=images)
 
 
 def run(
@@ -113,6 +110,7 @@ def run(
     shard: str | None = None,
     only: str | None = None,
     compile_cache_dir: str = COMPILE_CACHE,
+    write_report: bool = True,
 ) -> Runs:
     """Carries out an experiment, or goes on where an earlier call stopped.
 
@@ -128,6 +126,7 @@ def run(
         shard: "K/N" takes the K-th of N parts of the runs.
         only: takes the run of this folder in the workdir alone.
         compile_cache_dir: where compiled programs are kept; "": nowhere.
+        write_report: whether to write WORKDIR/report once no run is left to do.
 
     Raises:
         ValueError: names the field or argument, the value, and what to do.
@@ -142,7 +141,11 @@ def run(
         chosen = choose_devices(devices, parallel)
         use_compile_cache(compile_cache_dir)
         plan.check(chosen.size)
-        return Runs(plan, run_experiment(plan, chosen, preemption))
+        runs = Runs(plan, run_experiment(plan, chosen, preemption))
+        page = report_at_end(plan) if write_report else None
+        if page:
+            print(page)
+        return runs
 
 
 @contextlib.contextmanager

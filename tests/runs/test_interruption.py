@@ -32,6 +32,7 @@ def command(programs, workdir, *flags):
         "--config.pool_subset=512",
         "--config.batch_size=16",
         "--config.checkpoint_seconds=0.1",
+        "--noreport",
         "--config.epochs=24",
         "--config.sweep={'strategy': ('learning_loss',)}",
         *flags,

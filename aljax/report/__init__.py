@@ -1,0 +1,68 @@
+"""The report: runs in, one page with its figures and tables out.
+
+Reads run folders and writes to none of them. Everything heavy is loaded when a report
+is made, so that `import aljax` and training stay light.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from aljax.report.record import Record
+
+FOLDER = "report"  # of the first workdir, where no other is named
+
+
+def write_report(
+    workdirs: Sequence[str | Path],
+    out: str | Path | None = None,
+    images: "Callable[[Record], np.ndarray | None] | None" = None,
+    reference: str | Path | None = None,
+    command: str | None = None,
+) -> Path:
+    """Writes the page of one or several workdirs, its figures and its tables.
+
+    Args:
+        workdirs: folders of experiments, whatever the state of their runs.
+        out: folder of the report; None: `report` in the first workdir.
+        images: gives the images `[N, H, W, C]` uint8 of a run's pool, or None where
+            they cannot be had; without it the page shows none.
+        reference: a CSV file of curves to lay under the runs' own, in the form of
+            `aljax/report/published.csv`; None: that file.
+        command: that the page says it was made by.
+
+    Returns:
+        the path of `index.html`.
+
+    Raises:
+        ValueError: no workdir, no finished cycle, or a reference that cannot be read.
+        OSError: the folder cannot be written.
+    """
+    from aljax.report.answers import answers
+    from aljax.report.contents import Report
+    from aljax.report.honesty import doubts
+    from aljax.report.method import notes
+    from aljax.report.page import write_page
+    from aljax.report.reference import published, read_reference
+    from aljax.report.runs import read
+    from aljax.report.tables import tables
+
+    curves = published() if reference is None else read_reference(reference)
+    study = read(workdirs)
+    report = Report(
+        *(study, answers(study), doubts(study), tables(study), notes(study)),
+        *(curves, images, command),
+    )
+    return write_page(report, Path(out or study.workdirs[0] / FOLDER))
+
+
+def frame(workdirs: Sequence[str | Path]) -> "pd.DataFrame":
+    """All cycles of all runs as a table; see `aljax.report.tidy`."""
+    from aljax.report.runs import read
+    from aljax.report.tidy import tidy
+
+    return tidy(read(workdirs))

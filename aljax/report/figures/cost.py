@@ -1,0 +1,166 @@
+"""What accuracy costs: seconds and memory, and where the time went."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from aljax.report.figures.lines import STEPS
+from aljax.report.figures.panels import LINE, Space, panels, text_width
+from aljax.report.style import GROUND, INK, MUTED, NARROW, Look, Palette, called, styled
+
+_MOST_NAMED = 8  # points
+PARTS = {
+    "compile_seconds": ("compiling", "#9aa3ad"),
+    "train_seconds": ("training", "#3b6fa0"),
+    "evaluate_seconds": ("evaluating", "#8fb8d8"),
+    "query_seconds": ("querying", "#d9a441"),
+}
+
+
+def cost(
+    table: pd.DataFrame,
+    field: str,
+    front: str,
+    palette: Palette,
+    *,
+    width: float = NARROW,
+    below: str = "Training seconds of all cycles",
+    factor: float = 1.0,
+) -> Figure:
+    """Draws last accuracy over a cost: colour tells optimizers, markers networks.
+
+    Args:
+        table: a line per model, optimizer, strategy, with `accuracy` (fraction).
+        field: the column of the cost; NaN where not recorded is left out.
+        front: the column that is True on the Pareto front, which a line joins.
+        palette: of the report.
+        width: of the figure, inches.
+        below: what the cost is, with its unit.
+        factor: that gives the field this unit.
+    """
+    known = table[np.isfinite(table[field].astype(float))]
+    with styled():
+        figure, (axes,) = panels(
+            [""],
+            1,
+            width,
+            2.5,
+            heading="Test accuracy at the last budget, %",
+            below=below,
+            key=_key(table, palette),
+        )
+        best = known[known[front].astype(bool)].sort_values([field, "accuracy"])
+        axes.plot(
+            factor * best[field],
+            100 * best["accuracy"],
+            drawstyle="steps-post",
+            color=MUTED,
+            linewidth=1.0,
+            label="_front",
+            zorder=1.5,
+        )
+        for row in known.itertuples():
+            axes.plot(
+                [factor * getattr(row, field)],
+                [100 * row.accuracy],
+                linestyle="",
+                marker=palette.look("model", row.model).marker,
+                markersize=7,
+                color=palette.look("optimizer", row.optimizer).colour,
+                markeredgecolor=GROUND,
+                label=f"_{row.model} {row.optimizer} {row.strategy}",
+            )
+        _name_points(axes, known, factor * known[field].astype(float))
+        axes.grid(axis="x")
+        _cost_axis(axes, factor * known[field].astype(float))
+    return figure
+
+
+def _key(table: pd.DataFrame, palette: Palette) -> list[Look]:
+    """Optimizers as colours without markers, networks as markers without colours."""
+    key = [
+        palette.look("optimizer", name) for name in dict.fromkeys(table["optimizer"])
+    ]
+    key = [Look(look.label, look.colour, "") for look in key]
+    models = [palette.look("model", name) for name in dict.fromkeys(table["model"])]
+    return key + [Look(look.label, INK, look.marker, "") for look in models]
+
+
+def _name_points(axes: Axes, known: pd.DataFrame, costs: pd.Series) -> None:
+    """Writes the strategy beside each point, while there are few."""
+    if len(known) > _MOST_NAMED or known["strategy"].nunique() < 2:
+        return
+    for row, x in zip(known.itertuples(), costs, strict=True):
+        axes.annotate(
+            called("strategy", row.strategy),
+            (x, 100 * row.accuracy),
+            (6, 0),
+            textcoords="offset points",
+            color=MUTED,
+            fontsize=7.5,
+            va="center",
+        )
+
+
+def _cost_axis(axes: Axes, values: pd.Series) -> None:
+    """A logarithmic axis where costs differ tenfold, else one that is even."""
+    text = FuncFormatter(lambda value, _: f"{value:,.4g}")
+    if len(values) and values.min() > 0 and values.max() > 10 * values.min():
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=STEPS))
+    axes.xaxis.set_major_formatter(text)
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
+
+
+def seconds(table: pd.DataFrame, *, width: float = NARROW) -> Figure:
+    """Draws where the time of a pair went: bars of stacked seconds, from zero.
+
+    Args:
+        table: a line per model and optimizer with the columns of `PARTS`, seconds; a
+            part that was not recorded is NaN, left out and said in the name.
+        width: of the figure, inches.
+    """
+    names = [_pair(row) for row in table.itertuples()]
+    looks = [Look(name, colour, "s", "") for name, colour in PARTS.values()]
+    with styled():
+        figure, (axes,) = panels(
+            [""],
+            1,
+            width,
+            0.1 + 1.35 * LINE * len(table),
+            heading="Seconds of a whole run, mean over trials and strategies",
+            key=looks,
+            space=Space(left=0.16 + max(text_width(name) for name in names)),
+        )
+        start = np.zeros(len(table))
+        for field, (name, colour) in PARTS.items():
+            values = table[field].astype(float).to_numpy()
+            length = np.where(np.isfinite(values), values, 0.0)
+            axes.barh(
+                range(len(table)),
+                length,
+                left=start,
+                height=0.68,
+                color=colour,
+                label=name,
+            )
+            start += length
+        axes.set_yticks(range(len(table)), names)
+        axes.set_ylim(len(table) - 0.4, -0.6)
+        axes.set_xlim(0, None)
+        axes.grid(axis="y", visible=False)
+        axes.grid(axis="x")
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=STEPS))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.4g}"))
+    return figure
+
+
+def _pair(row) -> str:
+    missing = [PARTS[f][0] for f in PARTS if not np.isfinite(float(getattr(row, f)))]
+    pair = f"{called('model', row.model)} + {called('optimizer', row.optimizer)}"
+    return pair + (f" ({', '.join(missing)} not recorded)" if missing else "")

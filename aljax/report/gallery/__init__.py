@@ -1,0 +1,1 @@
+"""Which pictures a page shows, and the words beneath each."""

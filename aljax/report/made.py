@@ -1,0 +1,89 @@
+"""How the runs of a report were made: enough to make them again."""
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from aljax.report import names
+from aljax.report.record import Record
+from aljax.report.runs import Study
+
+_MOST = 6  # values of one fact before the rest is only counted
+
+
+def facts(study: Study, command: str | None) -> tuple[tuple[str, str], ...]:
+    """Pairs of a name and a text: command, commit, versions, device, seeds …
+
+    Args:
+        study: whose runs.
+        command: that made the report; None: not known.
+    """
+    runs = study.runs
+    found = {
+        "Command": command or "not recorded",
+        "Work folders": names.listed([str(path) for path in study.workdirs]),
+        "Runs": _states(runs),
+        "Data": _values(runs, lambda r: r.config.get("data.name")),
+        "Images": _values(runs, lambda r: (r.about.get("data_fingerprint") or "")[:16]),
+        "Seeds": _values(runs, lambda r: r.seed),
+        "Trials": _values(runs, lambda r: r.trial, _MOST * 10),
+        "Precision": _values(runs, lambda r: r.config.get("precision")),
+        "Weights at each cycle": _values(runs, lambda r: r.config.get("reset")),
+        "Commit of aljax": _values(runs, lambda r: r.about.get("commit")),
+        "Versions": _values(runs, lambda r: _versions(r.about.get("versions"))),
+        "Device": _values(runs, lambda r: r.about.get("device")),
+        "Parallel": _values(runs, _parallel),
+    }
+    return tuple(found.items())
+
+
+def _states(runs: Iterable[Record]) -> str:
+    states = [run.state for run in runs]
+    return names.listed([f"{states.count(s)} {s}" for s in sorted(set(states))])
+
+
+def _values(runs: Iterable[Record], of: Callable[[Record], Any], most=_MOST) -> str:
+    """The values of all runs, each with its count where there are several."""
+    counts: dict[Any, int] = {}
+    for run in runs:
+        value = of(run)
+        counts[value if value not in (None, "") else "not recorded"] = (
+            counts.get(value if value not in (None, "") else "not recorded", 0) + 1
+        )
+    if len(counts) == 1:
+        return str(next(iter(counts)))
+    order = sorted(counts, key=lambda v: (isinstance(v, str), v))
+    said = [f"{v} ({names.counted(counts[v], 'run')})" for v in order[:most]]
+    more = len(order) - len(said)
+    return ", ".join(said) + (f" and {more} more" if more else "")
+
+
+def _versions(versions: Any) -> str | None:
+    if not isinstance(versions, dict):
+        return None
+    return ", ".join(f"{name} {versions[name]}" for name in sorted(versions))
+
+
+def _parallel(run: Record) -> str | None:
+    executor, processes = run.about.get("parallel"), run.about.get("processes")
+    if executor is None:
+        return None
+    return f"{executor}, {processes or 1} process{'es' * ((processes or 1) > 1)}"
+
+
+def configuration(study: Study) -> tuple[tuple[str, str], ...]:
+    """Every field of the configuration and its values, the same in all runs first."""
+    fields = sorted({name for run in study.runs for name in run.config})
+    lines = []
+    for name in fields:
+        values = {_text(run.config.get(name)) for run in study.runs}
+        if len(values) > _MOST:
+            text = f"{len(values)} values"
+        else:
+            text = " | ".join(sorted(values))
+        lines.append((len(values) > 1, name, text))
+    return tuple((name, text) for _, name, text in sorted(lines))
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)

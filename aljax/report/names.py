@@ -1,0 +1,91 @@
+"""What people call networks, optimizers, strategies and fields; their usual order."""
+
+import re
+
+OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSProp"}
+STRATEGIES = {
+    "random": "random",
+    "entropy": "entropy",
+    "least_confidence": "least confidence",
+    "margin": "margin",
+    "learning_loss": "learning loss",
+    "badge": "BADGE",
+    "bald": "BALD",
+    "bait": "BAIT",
+    "batch_bald": "BatchBALD",
+    "k_center": "k-center",
+    "typiclust": "TypiClust",
+}
+FIELDS = {
+    "labeled": "labels",
+    "test_accuracy": "accuracy",
+    "f1_macro": "macro F1",
+    "label_efficiency": "label efficiency",
+    "loss_ranking_accuracy": "pairs of losses ordered rightly",
+    "calibration_error": "calibration error",
+    "train_seconds": "training (s)",
+    "evaluate_seconds": "evaluation (s)",
+    "query_seconds": "query (s)",
+    "compile_seconds": "compiling (s)",
+    "peak_device_bytes": "peak device memory",
+    "peak_host_bytes": "peak host memory",
+    "data_fingerprint": "images",
+}
+
+
+def model_name(model: str) -> str:
+    """`resnet18` as people write it: "ResNet18"."""
+    return model.replace("resnet", "ResNet")
+
+
+def optimizer_name(optimizer: str) -> str:
+    """`adamw` as people write it: "AdamW"."""
+    return OPTIMIZERS.get(optimizer, optimizer)
+
+
+def strategy_name(strategy: str) -> str:
+    """`learning_loss` as people write it: "learning loss"."""
+    return STRATEGIES.get(strategy, strategy.replace("_", " "))
+
+
+def pair_name(model: str, optimizer: str) -> str:
+    """A model–optimizer pair: "ResNet18 + SGD"."""
+    return f"{model_name(model)} + {optimizer_name(optimizer)}"
+
+
+def cell_name(model: str, optimizer: str, strategy: str) -> str:
+    """What the trials of one cell share: "ResNet18 + SGD, learning loss"."""
+    return f"{pair_name(model, optimizer)}, {strategy_name(strategy)}"
+
+
+def field_name(field: str) -> str:
+    """What a page calls a field of a row or of a configuration."""
+    return FIELDS.get(field, field.replace("_", " "))
+
+
+def listed(words: list[str] | tuple[str, ...]) -> str:
+    """Words in a sentence: "a, b and c"."""
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def counted(number: int, noun: str) -> str:
+    """A count and its noun: "1 trial", "3 trials"."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def in_order(names: set[str], usual: dict[str, str] | None = None) -> tuple[str, ...]:
+    """Sorts names: those of a usual order first, then by their numbers and letters.
+
+    Args:
+        names: of one kind.
+        usual: a table whose order counts, such as `OPTIMIZERS`; None: there is none.
+    """
+    places = {name: place for place, name in enumerate(usual or {})}
+
+    def key(name: str):
+        parts = re.split(r"(\d+)", name)
+        natural = [int(p) if p.isdecimal() else p for p in parts]
+        return places.get(name, len(places)), natural
+
+    return tuple(sorted(names, key=key))

@@ -1,0 +1,295 @@
+"""The page: one file that holds the answer, every picture and every table."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from aljax.report import made, names, sheets, svg
+from aljax.report.contents import Report
+from aljax.report.gallery import accuracy, cost, details
+from aljax.report.gallery.picture import Missing, Picture, main_pair
+from aljax.report.settings import Setting
+from aljax.report.sheets import Sheet
+from aljax.report.style import NARROW, WIDE, Palette, called
+from aljax.report.tables import Table, write_csv
+
+# Further settings show their main figure only, to keep a page readable and small.
+_WHOLE_SETTINGS = 3
+_LONG = 14  # lines of a table that is not folded
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture as the template takes it."""
+
+    picture: Picture
+    wide: Markup | None  # None: the narrow one serves every screen
+    narrow: Markup
+
+
+@dataclass(frozen=True)
+class Block:
+    """What one section shows of one setting."""
+
+    setting: str
+    figures: tuple[Figure | Missing, ...] = ()
+    tables: tuple[Table, ...] = ()
+    sheets: tuple[tuple[int, tuple[Sheet, ...]], ...] = ()  # by cycle
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A chapter of the page."""
+
+    name: str  # in links
+    title: str
+    blocks: tuple[Block, ...]
+
+
+def write_page(report: Report, out: Path) -> Path:
+    """Writes `index.html`, and every figure, table and sheet beside it.
+
+    Args:
+        report: what to tell.
+        out: a folder, made if needed; other files in it stay.
+
+    Returns:
+        the path of the page.
+    """
+    for folder in ("figures", "tables", "sheets"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    for table in report.tables:
+        write_csv(table, out / "tables")
+    sections = _Sections(report, out)
+    page = out / "index.html"
+    text = (
+        _environment()
+        .get_template("page.html")
+        .render(
+            title=_title(report),
+            lead=_lead(report),
+            report=report,
+            main=sections.main(),
+            sections=sections.all(),
+            facts=made.facts(report.study, report.command),
+            configuration=made.configuration(report.study),
+            caption=sheets.caption,
+            enlarged=sheets.enlarged,
+            called=called,
+            is_number=_is_number,
+            long=_LONG,
+        )
+    )
+    page.write_text(text, encoding="utf-8")
+    return page
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("aljax.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["unbroken"] = _unbroken
+    environment.filters["thousands"] = lambda number: f"{number:,}"
+    environment.tests["missing"] = lambda figure: isinstance(figure, Missing)
+    return environment
+
+
+class _Sections:
+    """Draws the sections of a page, and writes their files."""
+
+    def __init__(self, report: Report, out: Path):
+        self._report, self._out = report, out
+        self._palette = Palette(report.study.runs)
+        self._drawn = 0  # figures so far
+        self._settings = [s for s in report.study.settings if s.cells]
+
+    def main(self) -> tuple[Block, ...]:
+        """The main figure of every setting."""
+        return tuple(
+            Block(
+                setting.name,
+                (
+                    self._draw(
+                        accuracy.main(setting, self._palette, self._report.reference)
+                    ),
+                ),
+            )
+            for setting in self._settings
+        )
+
+    def all(self) -> tuple[Section, ...]:
+        """The chapters after the main figure, but those with nothing to say."""
+        palette = self._palette
+        made = (
+            self._bought(),
+            self._section(
+                "curves", "Curves", lambda s: accuracy.more_curves(s, palette), ()
+            ),
+            self._section(
+                "tables",
+                "Tables",
+                lambda s: [],
+                ("pairs", "labels"),
+            ),
+            self._section(
+                "random",
+                "Against random",
+                lambda s: accuracy.against_random(s, palette),
+                ("against_random", "strategies"),
+            ),
+            self._section(
+                "between",
+                "Between optimizers, between networks",
+                lambda s: [
+                    *accuracy.between(s, palette, "optimizer"),
+                    *accuracy.between(s, palette, "model"),
+                ],
+                ("optimizers", "networks"),
+            ),
+            self._section("classes", "Classes", details.classes, ("classes",)),
+            self._section(
+                "calibration",
+                "Calibration",
+                lambda s: details.calibration(s, palette),
+                ("calibration",),
+            ),
+            self._section(
+                "cost", "Cost", lambda s: cost.what_it_cost(s, palette), ("cost",)
+            ),
+        )
+        return tuple(section for section in made if section.blocks)
+
+    def _section(
+        self,
+        name: str,
+        title: str,
+        pictures: Callable[[Setting], Sequence[Picture | Missing]],
+        tables: Iterable[str],
+    ) -> Section:
+        blocks = []
+        for setting in self._settings:
+            whole = self._settings.index(setting) < _WHOLE_SETTINGS
+            found = tuple(map(self._draw, pictures(setting) if whole else ()))
+            own = tuple(
+                table
+                for table in self._report.tables
+                if table.section in tables and table.setting == setting.name
+            )
+            if found or own:
+                blocks.append(Block(setting.name, found, own))
+        return Section(name, title, tuple(blocks))
+
+    def _draw(self, picture: Picture | Missing) -> Figure | Missing:
+        """Draws a picture for both widths, and saves its files."""
+        if isinstance(picture, Missing):
+            return picture
+        path = self._out / "figures" / picture.stem
+        drawn = {}
+        for width in (NARROW,) if picture.small else (WIDE, NARROW):
+            figure = picture.draw(width)
+            self._drawn += 1
+            name = f"f{self._drawn}"  # of few letters: pages hold thousands of it
+            text = svg.draw(figure, name)
+            if width == WIDE or picture.small:
+                path.with_suffix(".svg").write_text(text, encoding="utf-8")
+                svg.save_png(figure, path.with_suffix(".png"))
+            drawn[width] = Markup(svg.inline(text, name))
+        return Figure(picture, drawn.get(WIDE), drawn[NARROW])
+
+    def _bought(self) -> Section:
+        """Images, classes and overlap of what was bought."""
+        blocks = []
+        for setting in self._settings[:_WHOLE_SETTINGS]:
+            found, note = self._sheets(setting)
+            pictures = details.purchases(setting, self._palette)
+            figures = tuple(map(self._draw, pictures))
+            blocks.append(Block(setting.name, figures, (), found, (note,)))
+        return Section("bought", "What it bought", tuple(blocks))
+
+    def _sheets(self, setting: Setting) -> tuple[tuple, str]:
+        """Sheets by cycle, and what to say of them."""
+        pair = main_pair(setting)
+        runs = sheets.choose_runs(setting, pair)
+        pool = None
+        if self._report.images is not None and runs:
+            pool = self._report.images(runs[0])
+        if pool is None:
+            return (), "No images are shown: they could not be had where this was made."
+        made_ = sheets.make_sheets(runs, pool, setting.class_names)
+        if not made_:
+            return (), "No images are shown: no strategy has bought any yet."
+        for sheet in made_:
+            parts = ("bought", sheet.strategy, f"cycle_{sheet.cycle}", setting.slug)
+            stem = "_".join(svg.safe(part) for part in parts if part)
+            sheets.save_sheet(sheet, self._out / "sheets" / f"{stem}.png")
+        cycles = sorted({sheet.cycle for sheet in made_})
+        note = (
+            f"{names.pair_name(*pair)}, trial {runs[0].trial}: the first "
+            f"{len(made_[0].tiles)} images that each strategy bought, most wanted "
+            "first where scores were recorded. "
+        )
+        if any(tile.right is not None for sheet in made_ for tile in sheet.tiles):
+            note += "Beneath: true class → what the network took it for, and the score."
+        else:
+            note += "What the network took them for was not recorded by these runs."
+        by_cycle = tuple(
+            (cycle, tuple(sheet for sheet in made_ if sheet.cycle == cycle))
+            for cycle in cycles
+        )
+        return by_cycle, note
+
+
+def _title(report: Report) -> str:
+    """The question that the runs can answer."""
+    kinds = [s for s in report.study.settings if s.cells]
+    optimizers = any(len(s.optimizers) > 1 for s in kinds)
+    models = any(len(s.models) > 1 for s in kinds)
+    if optimizers and models:
+        return "Which optimizer and which network make active learning pay?"
+    if optimizers or models:
+        which = "optimizer" if optimizers else "network"
+        return f"Which {which} makes active learning pay?"
+    return "Does it pay to choose the images?"
+
+
+def _lead(report: Report) -> str:
+    """What was run, in a line."""
+    runs = [run for run in report.study.runs if run.rows]
+    parts = [
+        names.listed([called(kind, n) for n in _in_order(report, kind)])
+        for kind in ("model", "optimizer", "strategy")
+    ]
+    trials = len({run.unit for run in runs})
+    data = names.listed(sorted({run.config.get("data.name", "?") for run in runs}))
+    labels = [row["labeled"] for run in runs for row in run.rows]
+    parts.append(names.counted(trials, "trial"))
+    parts.append(f"{data}, {min(labels):,} to {max(labels):,} labels")
+    return " · ".join(parts)
+
+
+def _in_order(report: Report, kind: str) -> list[str]:
+    plural = {"model": "models", "optimizer": "optimizers", "strategy": "strategies"}
+    found = [n for s in report.study.settings for n in getattr(s, plural[kind])]
+    return list(dict.fromkeys(found))
+
+
+def _unbroken(text: str) -> str:
+    """Keeps a number on one line with its sign or unit."""
+    for pair in (" %", " ±", "± ", "n = ", "n ≥ "):
+        text = text.replace(pair, pair.replace(" ", "\N{NO-BREAK SPACE}"))
+    return text
+
+
+def _is_number(text: object) -> bool:
+    """Whether a cell of a table is set right: a number, with or without more."""
+    text = str(text).lstrip("+-−±~≥≤<> ")
+    return text[:1].isdigit() or text in ("", "–", "—", "not recorded", "not reached")

@@ -1,0 +1,167 @@
+"""Pairs of network and optimizer: what each reaches under one budget, at what cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from aljax.report import names, wording
+from aljax.report.best import Unit, ahead
+from aljax.report.comparisons import questioned
+from aljax.report.leaks import bar
+from aljax.report.record import Record
+from aljax.report.sentences import shown_strategies
+from aljax.report.settings import Setting
+from aljax.report.statistics import Estimate, estimate, labels_needed, paired, pareto
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The finished runs of a network with an optimizer, under the asked strategies."""
+
+    model: str
+    optimizer: str
+    labelled: np.ndarray  # [budgets] labels
+    curves: dict[Unit, np.ndarray]  # [budgets] percent, strategies averaged
+    train_seconds: float  # of a run, mean
+    query_seconds: float
+
+    @property
+    def name(self) -> str:
+        return names.pair_name(self.model, self.optimizer)
+
+    @property
+    def accuracy(self) -> dict[Unit, float]:
+        """Percent at the last budget."""
+        return {unit: float(curve[-1]) for unit, curve in self.curves.items()}
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The mean curve `[budgets]`, percent."""
+        return np.mean(list(self.curves.values()), axis=0)
+
+    @property
+    def reached(self) -> Estimate:
+        return estimate(list(self.accuracy.values()))
+
+
+def compared_pairs(setting: Setting) -> tuple[Pair, ...]:
+    """Every pair that has a finished trial, the most accurate first."""
+    found = []
+    for model in setting.models:
+        for optimizer in setting.optimizers:
+            runs = [
+                setting.done(model, optimizer, strategy)
+                for strategy in questioned(setting)
+            ]
+            runs = [some for some in runs if some]
+            if runs and (curves := _by_trial(runs)):
+                every = [record for some in runs for record in some]
+                found.append(
+                    Pair(
+                        *(model, optimizer, runs[0][0].labelled, curves),
+                        _seconds(every, "train_seconds"),
+                        _seconds(every, "query_seconds"),
+                    )
+                )
+    return tuple(sorted(found, key=lambda pair: -pair.reached.mean))
+
+
+def _by_trial(runs: Sequence[Sequence[Record]]) -> dict[Unit, np.ndarray]:
+    """The curve of each trial that all strategies finished, in percent."""
+    values = [{r.unit: 100 * r.accuracies for r in some} for some in runs]
+    units = set.intersection(*map(set, values))
+    return {u: np.mean([v[u] for v in values], axis=0) for u in sorted(units)}
+
+
+def _seconds(runs: Sequence[Record], field: str) -> float:
+    return float(np.mean([record.values(field).sum() for record in runs]))
+
+
+def told(setting: Setting, pairs: Sequence[Pair]) -> tuple[str, list[str], bool | None]:
+    """The sentence on pairs, its details, and whether the best is established as it.
+
+    Args:
+        setting: whose pairs.
+        pairs: from `compared_pairs`, at least one.
+    """
+    best, cheapest = pairs[0], min(pairs, key=lambda pair: pair.train_seconds)
+    labels = max(record.labelled[-1] for record in setting.runs if record.done)
+    lead = (
+        f"with {labels:,} labels {best.name} reaches {_accuracy(best)}, for "
+        f"{_time(best)} of training a run"
+    )
+    details = [
+        f"Under {shown_strategies(questioned(setting))}; seconds are sums over the "
+        "cycles of a run, without compiling."
+    ]
+    if len(pairs) == 1:
+        return wording.sentence(lead), details + _lines(pairs), None
+    verdict, established = _verdict(setting, pairs)
+    lead = (
+        f"of {len(pairs)} pairs, {best.name} reaches the most with {labels:,} labels, "
+        f"{_accuracy(best)}, for {_time(best)} of training a run; {verdict}"
+    )
+    if cheapest is best:
+        lead += "; it is also the cheapest"
+    else:
+        lead += (
+            f"; the cheapest, {cheapest.name}, reaches {_accuracy(cheapest)} for "
+            f"{_time(cheapest)}"
+        )
+    front = pareto([p.train_seconds for p in pairs], [p.reached.mean for p in pairs])
+    named = [pair.name for pair, on in zip(pairs, front, strict=True) if on]
+    details.append(
+        "No pair is both more accurate and cheaper to train than "
+        f"{names.listed(named)}."
+    )
+    return wording.sentence(lead), details + _lines(pairs), established
+
+
+def _verdict(setting: Setting, pairs: Sequence[Pair]) -> tuple[str, bool]:
+    """The best pair against the second, and whether it is the best of all."""
+    best, second = pairs[:2]
+    units = [unit for unit in best.accuracy if unit in second.accuracy]
+    if not units:
+        return f"the next, {second.name}, shares no trial with it", False
+    result = paired(*([pair.accuracy[u] for u in units] for pair in (best, second)))
+    beaten = ahead([pair.accuracy for pair in pairs], 0)
+    barred = bar(setting)
+    if all(beaten) and not barred:
+        verdict = "is established"
+    elif barred:
+        verdict = f"is not established, since {barred}"
+    else:
+        verdict = f"is not established with {names.counted(result.n, 'trial')}"
+        if any(beaten):
+            verdict += f" (only against {sum(beaten)} of {len(beaten)})"
+    said = (
+        f"the next, {second.name}, is {wording.difference(result)} behind; that "
+        f"{best.name} is the best {verdict}"
+    )
+    return said, all(beaten) and not barred
+
+
+def _accuracy(pair: Pair) -> str:
+    found = pair.reached
+    return f"{wording.spread(found)} % (n = {found.n})"
+
+
+def _time(pair: Pair) -> str:
+    return wording.duration(pair.train_seconds)
+
+
+def _lines(pairs: Sequence[Pair]) -> list[str]:
+    """A sentence per pair: accuracy, labels needed for what all reach, and cost."""
+    # The highest multiple of five percent that every pair reaches on its way.
+    target = 5 * int(min(pair.mean.max() for pair in pairs) // 5)
+    lines = []
+    for pair in pairs:
+        parts = [_accuracy(pair)]
+        if target > max(other.mean[0] for other in pairs):
+            needed = labels_needed(pair.labelled, pair.mean, target)
+            parts.append(f"{needed:,.0f} labels for {target} %")
+        parts.append(f"training {_time(pair)}")
+        parts.append(f"queries {wording.duration(pair.query_seconds)}")
+        lines.append(f"{pair.name}: {', '.join(parts)}.")
+    return lines

@@ -1,0 +1,172 @@
+"""Comparisons in words: effect, interval and n, and then the verdict."""
+
+from collections.abc import Sequence
+
+from aljax.report import names, wording
+from aljax.report.comparisons import NAMES, OTHERS, Comparison
+from aljax.report.names import counted, listed
+from aljax.report.statistics import FEWEST, Paired, ratio_of_labels
+
+NOUNS = {"optimizer": "optimizers", "model": "networks", "strategy": "strategies"}
+MANY = 4  # parts of a comparison from which on a sentence gives their range
+
+
+def clause(comparison: Comparison, bare: bool = False) -> str:
+    """What a comparison found: "2.0 points above Adam (95 % interval 1.0 to 3.0)".
+
+    Args:
+        comparison: the first is the subject of the sentence.
+        bare: without "95 % interval", where it was said before.
+    """
+    found, (first, second) = comparison.result, comparison.names
+    digits = wording.places(found.high - found.low)
+    gap = wording.number(abs(found.mean), digits)
+    where = "below" if found.mean < 0 else "above"
+    said = f"{gap} points {where} {second}"
+    if float(gap) == 0:
+        said = f"{gap} points from {second}"
+    if comparison.by == "strategy":
+        said = f"{first} is {said}"
+    if found.p is None:
+        return said
+    name = "" if bare else "95 % interval "
+    return f"{said} ({name}{_bounds(found, where, digits)})"
+
+
+def _bounds(found: Paired, where: str, digits: int) -> str:
+    """An interval on the side of its mean, or on both: "0.3 below to 1.2 above"."""
+    low, high = (wording.number(abs(v), digits) for v in (found.low, found.high))
+    if found.low * found.high >= 0:
+        return f"{low} to {high}" if where == "above" else f"{high} to {low}"
+    return f"{low} below to {high} above"
+
+
+def not_established(family: Sequence[Comparison]) -> str:
+    """The verdict on what could not be shown: "not established with 5 trials"."""
+    if family[0].bar:
+        return f"not established, since {family[0].bar}"
+    return f"not established with {wording.trials(c.result.n for c in family)}"
+
+
+def verdicts(family: Sequence[Comparison]) -> str:
+    """All comparisons of one subject, those that are established first."""
+    parts, said = [], False
+    for established in (True, False):
+        group = [c for c in family if c.established is established]
+        if group:
+            clauses = []
+            for comparison in group:
+                clauses.append(clause(comparison, said))
+                said = said or comparison.result.p is not None
+            verdict = "established" if established else not_established(group)
+            parts.append(f"{listed(clauses)}: {verdict}")
+    return "; ".join(parts)
+
+
+def basis(family: Sequence[Comparison]) -> str:
+    """What verdicts rest on: "n = 5 trials; Holm over 6 comparisons"."""
+    n = f"n = {wording.trials(c.result.n for c in family)}"
+    tested = sum(c.result.p is not None for c in family)
+    if not tested:
+        return f"{n}, no test"
+    if tested == 1:
+        return f"{n}, paired t test"
+    return f"{n}, paired t tests, Holm over {tested} comparisons"
+
+
+def pair(comparison: Comparison) -> str:
+    """One comparison in full, and what its trials could have shown."""
+    found, (first, second) = comparison.result, comparison.names
+    said = f"{first} − {second}: {wording.difference(found)}"
+    tested = wording.p_value(comparison.p_holm)
+    tested += " by Holm" * (comparison.p_holm != found.p)
+    if comparison.established:
+        return f"{said}, {tested}: established."
+    verdict = not_established([comparison])
+    if found.n < FEWEST:
+        return f"{said}: {verdict}."
+    if found.p is None:
+        return (
+            f"{said}: {verdict}; the difference is the same in every trial, as in "
+            "copies of one run, so there is nothing to test with."
+        )
+    said = f"{said}, {tested}: {verdict}"
+    if abs(found.mean) < found.detectable:
+        least = wording.points(found.detectable, wording.places(2 * found.detectable))
+        return f"{said}; with this spread only {least} or more could have been shown."
+    alone = f"; alone it had {wording.p_value(found.p)}" * (not comparison.bar)
+    return f"{said}{alone}."
+
+
+def parts(comparison: Comparison) -> list[str]:
+    """The same difference in each part of the runs alone, if there are two."""
+    within, (first, second) = comparison.within, comparison.names
+    if len(within) < 2:
+        return []
+    if len(within) > MANY:
+        order = sorted(within, key=lambda name: within[name].mean)
+        least, most = (f"{n} {wording.brief(within[n])}" for n in (order[0], order[-1]))
+        text = (
+            f"{first} − {second}, in points, is largest with {most} and smallest with "
+            f"{least}, of {len(order)}"
+        )
+    else:
+        values = [f"{name} {wording.brief(within[name])}" for name in within]
+        text = f"{first} − {second}, in points, with each alone: {', '.join(values)}"
+    disagree = comparison.interactions()
+    if disagree:
+        named = listed([f"{a} and {b}" for a, b in disagree[:MANY]])
+        text += f"; established: they do not agree ({named} have opposite signs)"
+    return [f"{text}."]
+
+
+def ratio(comparison: Comparison) -> str:
+    """How many times as many labels random needs for what a strategy reaches."""
+    fractions = comparison.match.accuracies / 100
+    found = ratio_of_labels(comparison.match.labelled, *fractions)
+    first, second = comparison.names
+    return (
+        f"For the highest accuracy that both reach, {second} needs "
+        f"{wording.ratio(found)} as many labels as {first} "
+        f"(n = {comparison.result.n})."
+    )
+
+
+def left_out(family: Sequence[Comparison]) -> list[str]:
+    """Which runs have no part in the comparisons, and why."""
+    reasons = list(dict.fromkeys(text for c in family for text in c.left_out))
+    if not reasons:
+        return []
+    shown = "; ".join(reasons[:MANY])
+    more = f"; and {len(reasons) - MANY} more" if len(reasons) > MANY else ""
+    return [f"Left out of some comparisons: {shown}{more}."]
+
+
+def unpaired(family: Sequence[Comparison], levels: Sequence[str], by: str) -> list[str]:
+    """Which levels were compared with nothing, for lack of a common trial."""
+    met = {level for c in family for level in (c.first, c.second)}
+    alone = [NAMES[by](level) for level in levels if level not in met]
+    if not alone:
+        return []
+    return [f"No finished trial of {listed(alone)} has a partner, so nothing is said."]
+
+
+def averaged(by: str, family: Sequence[Comparison]) -> str:
+    """What was averaged inside each trial before it was compared; "": nothing."""
+    blocks = {block for c in family for block in c.match.blocks}
+    kinds = []
+    for place, other in enumerate(OTHERS[by]):
+        number = len({block[place] for block in blocks})
+        if number > 1:
+            kinds.append(f"{number} {NOUNS[other]}")
+    return listed(kinds) if kinds else ""
+
+
+def shown_strategies(strategies: Sequence[str]) -> str:
+    """Strategies by name: "learning loss and entropy"."""
+    return listed([names.strategy_name(s) for s in strategies])
+
+
+def finished(done: int, begun: int) -> str:
+    """How far a setting is: "3 of 10 runs are finished"."""
+    return f"{done} of {counted(begun, 'run')} {'is' if done == 1 else 'are'} finished"

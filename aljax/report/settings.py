@@ -1,0 +1,162 @@
+"""Settings: which runs may be compared with each other.
+
+Runs of one setting share the images and every field of the configuration but network,
+optimizer, strategy, seed and trial; of the optimizers' settings they share those of
+every optimizer that is used. Runs of two settings never meet in a number.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from aljax.report import names
+from aljax.report.record import FOLDERS, Record
+
+# What tells runs of one setting apart, or only how they are carried out.
+FREE = (*FOLDERS, "seed", "trials", "sweep", "checkpoint_seconds", "data.path")
+IMAGES = "data_fingerprint"
+Cell = tuple[str, str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """Runs that may be compared."""
+
+    number: int  # counts from 1
+    name: str  # what it has and other settings have not: "width 16"; "": the only one
+    fields: dict[str, Any]  # the same as fields and values
+    runs: tuple[Record, ...]
+
+    @property
+    def leaky(self) -> bool:
+        return any(record.leaky for record in self.runs)
+
+    @property
+    def slug(self) -> str:
+        """What sets names of its files apart: "" or "setting_2"."""
+        return f"setting_{self.number}" if self.name else ""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return names.in_order({model for model, _, _ in self.cells})
+
+    @property
+    def optimizers(self) -> tuple[str, ...]:
+        return names.in_order({o for _, o, _ in self.cells}, names.OPTIMIZERS)
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        return names.in_order({s for _, _, s in self.cells}, names.STRATEGIES)
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """(network, optimizer, strategy) of every run with a row, in usual order."""
+        found = {record.cell for record in self.runs if record.rows}
+        models = names.in_order({cell[0] for cell in found})
+        optimizers = names.in_order({cell[1] for cell in found}, names.OPTIMIZERS)
+        strategies = names.in_order({cell[2] for cell in found}, names.STRATEGIES)
+        order = (models.index, optimizers.index, strategies.index)
+        return tuple(
+            sorted(found, key=lambda c: [at(n) for at, n in zip(order, c, strict=True)])
+        )
+
+    @cached_property
+    def _of_cell(self) -> dict[Cell, tuple[Record, ...]]:
+        found: dict[Cell, list[Record]] = {}
+        for record in sorted(self.runs, key=lambda record: record.unit):
+            found.setdefault(record.cell, []).append(record)
+        return {cell: tuple(records) for cell, records in found.items()}
+
+    def begun(self, model: str, optimizer: str, strategy: str) -> tuple[Record, ...]:
+        """Every run of a cell, trials in order, whatever its state."""
+        return self._of_cell.get((model, optimizer, strategy), ())
+
+    def cell(self, model: str, optimizer: str, strategy: str) -> tuple[Record, ...]:
+        """The runs of a cell that have a finished cycle, trials in order."""
+        return tuple(r for r in self.begun(model, optimizer, strategy) if r.rows)
+
+    def done(self, model: str, optimizer: str, strategy: str) -> tuple[Record, ...]:
+        """The runs of a cell that have all of their cycles, trials in order."""
+        return tuple(r for r in self.begun(model, optimizer, strategy) if r.done)
+
+    @property
+    def dataset(self) -> dict[str, Any] | None:
+        """What the runs say of their images; None where not recorded."""
+        return next((r.dataset for r in self.runs if r.dataset), None)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the classes `[K]`; None where not recorded."""
+        known = (self.dataset or {}).get("class_names")
+        return tuple(known) if known else None
+
+    @property
+    def data(self) -> str:
+        """The name of the dataset."""
+        return self.runs[0].config.get("data.name", "unknown images")
+
+
+def _key(values: Any) -> str:
+    return json.dumps(values, sort_keys=True, default=str)
+
+
+def _shared(record: Record) -> dict[str, Any]:
+    """What all runs of one setting must share, whatever the optimizer."""
+    config = {
+        name: value
+        for name, value in record.config.items()
+        if name not in FREE and not name.startswith("optimizers.")
+    }
+    return config | {IMAGES: record.about.get(IMAGES)}
+
+
+def _contested(records: Iterable[Record]) -> list[str]:
+    """The settings of optimizers in which two runs of one optimizer differ."""
+    found: dict[str, set[str]] = {}
+    for record in records:
+        for name, value in record.config.items():
+            if name.startswith(f"optimizers.{record.optimizer}."):
+                found.setdefault(name, set()).add(_key(value))
+    return sorted(name for name, values in found.items() if len(values) > 1)
+
+
+def split(runs: Sequence[Record]) -> tuple[Setting, ...]:
+    """Sorts runs into settings, the largest first; names each by what differs."""
+    coarse: dict[str, list[Record]] = {}
+    for record in runs:
+        coarse.setdefault(_key(_shared(record)), []).append(record)
+    groups: dict[str, list[Record]] = {}
+    fields: dict[str, dict[str, Any]] = {}
+    for records in coarse.values():
+        contested = _contested(records)
+        for record in records:
+            own = {name: record.config.get(name) for name in contested}
+            key = _key(shared := _shared(record) | own)
+            groups.setdefault(key, []).append(record)
+            fields[key] = shared
+    differing = _differing(list(fields.values()))
+    order = sorted(groups, key=lambda key: -len(groups[key]))
+    settings = []
+    for number, key in enumerate(order, 1):
+        own = {name: fields[key].get(name) for name in differing}
+        settings.append(Setting(number, _named(own), own, tuple(groups[key])))
+    return tuple(settings)
+
+
+def _differing(configs: list[dict[str, Any]]) -> list[str]:
+    """Names of the fields that are not the same in all of several configurations."""
+    every = dict.fromkeys(name for config in configs for name in config)
+    return [n for n in every if len({_key(c.get(n)) for c in configs}) > 1]
+
+
+def _named(fields: dict[str, Any]) -> str:
+    """A setting's name: "width 16, precision bfloat16"."""
+    shown = []
+    for name, value in fields.items():
+        if name == IMAGES:
+            value = f"{value[:8]}…" if value else "not recorded"
+        value = "none" if value is None else value
+        shown.append(f"{names.field_name(name.removeprefix('data.'))} {value}")
+    return ", ".join(shown)

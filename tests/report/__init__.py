@@ -1,0 +1,1 @@
+"""Reports of made-up runs whose answers are known."""
