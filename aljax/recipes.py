@@ -63,8 +63,11 @@ def load_config(text: str) -> Config:
 
 def _find(text: str, name: str) -> Path:
     path, recipes = Path(name).expanduser(), shipped()
-    if path.is_file():
-        return path
+    try:
+        if path.is_file():
+            return path
+    except (OSError, ValueError):
+        pass  # no file can have this name
     if name in recipes:
         return recipes[name]
     near = difflib.get_close_matches(path.stem, recipes, n=1)

@@ -50,7 +50,17 @@ ROOMS = {
         "cycle",
         "experiment",
     ),
-    "launch": (*("task", "slurm", "side_by_side", "flags", "reporting", "python", "command_line"),),
+    "launch": (
+        *(
+            "task",
+            "slurm",
+            "side_by_side",
+            "flags",
+            "reporting",
+            "python",
+            "command_line",
+        ),
+    ),
 }
 LEVELS = {name: level for level, names in enumerate(HOUSE) for name in names}
 # The two columns, which meet where runs are made.

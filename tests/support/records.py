@@ -7,7 +7,7 @@ from typing import Any
 from aljax.report.record import Record
 from aljax.report.rows import LATER_FIELDS
 from aljax.report.settings import Setting
-from aljax.results import ROW_FIELDS
+from aljax.runs.folder import ROW_FIELDS
 
 
 def record(
