@@ -1,26 +1,23 @@
-"""Draws test accuracy over labels from a workdir's `results.json`.
+"""Prints test accuracy over labels from a workdir's `results.json`, as Markdown.
 
-    python benchmarks/curve.py runs/c10 curve.png "CIFAR-10, ResNet18 of width 16"
+    python benchmarks/curve.py runs/c10
 
-One line per strategy, optimizer and model; where there are several trials, their mean
-and every trial as a dot.
+One line per strategy, optimizer and model: accuracies in percent at 1k, 2k, … labels,
+and the area under the budget curve; of several trials the mean and the standard
+deviation. `aljax report` draws them.
 """
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 
-# Okabe & Ito, Color Universal Design, 2008: distinct for colour-blind readers too.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+from aljax.metrics import aubc
 
 
-def lines(results: dict):
+def lines(results: dict) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yields the name, labels `[cycles]` and accuracies `[trials, cycles]` of each."""
     for strategy, optimizers in results["strategies"].items():
         for models in optimizers.values():
@@ -32,23 +29,31 @@ def lines(results: dict):
                 yield name, labels, np.array(accuracies)
 
 
-def draw(results: dict, path: Path, title: str) -> None:
-    """Writes the figure."""
-    figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
-    for (name, labels, accuracies), colour in zip(
-        lines(results), COLOURS, strict=False
-    ):
-        axes.plot(labels, accuracies.mean(0), "-o", color=colour, label=name, ms=4)
-        if len(accuracies) > 1:
-            repeated = np.tile(labels, (len(accuracies), 1))
-            axes.plot(repeated, accuracies, ".", color=colour, alpha=0.4)
-    axes.set(xlabel="labelled images", ylabel="test accuracy (%)", title=title)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, loc="lower right")
-    figure.savefig(path, dpi=120)
+def mean(values: np.ndarray) -> str:
+    """The mean over trials `[trials]`, and the sample standard deviation of several."""
+    spread = f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else ""
+    return f"{values.mean():.2f}{spread}"
+
+
+def table(results: dict) -> str:
+    """All curves as a table in Markdown; lines that share no labels have their own."""
+    shown, above = [], None
+    for name, labels, accuracies in lines(results):
+        areas = np.array([aubc(labels, trial) for trial in accuracies])
+        if labels.tolist() != above:
+            above = labels.tolist()
+            heads = ["labels", *(f"{count / 1000:g}k" for count in above), "AUBC", "n"]
+            shown += [""] if shown else []
+            shown += [_row(heads), "|---" * len(heads) + "|"]
+        cells = map(mean, [*accuracies.T, areas])
+        shown.append(_row([name, *cells, str(len(accuracies))]))
+    return "\n".join(shown)
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":
-    workdir, path, title = sys.argv[1:]
-    draw(json.loads((Path(workdir) / "results.json").read_text()), Path(path), title)
+    (workdir,) = sys.argv[1:]
+    print(table(json.loads((Path(workdir) / "results.json").read_text())))

@@ -17,11 +17,15 @@ from aljax.models.norm import MOMENTUM, normalisation, over_devices
 
 
 class Features(NamedTuple):
-    """What a network makes of a batch: everything that losses and strategies read."""
+    """What a network makes of a batch: everything that losses and strategies read.
+
+    Without stages there is no loss prediction module, without an embedding no strategy
+    that needs one.
+    """
 
     logits: jax.Array  # [B, K] float32
-    stages: tuple[jax.Array, ...]  # four of [B, h, w, c]
-    embedding: jax.Array  # [B, D] float32
+    stages: tuple[jax.Array, ...] = ()  # of [B, h, w, c], from first to last
+    embedding: jax.Array | None = None  # [B, D] float32
 
 
 class Linear(nn.Module):

@@ -169,8 +169,8 @@ class Console:
             name: [_number(row[field], form) for row in rows]
             for name, (field, form) in _COLUMNS.items()
         }
-        widths = {n: max(map(len, [n, *c])) + 2 for n, c in cells.items()}
-        shown, room = set(), self._out.width - 2  # for edges
+        widths = {n: max(map(len, [n, *c])) + 3 for n, c in cells.items()}
+        shown, room = set(), self._out.width
         for name in _KEPT_FIRST:
             room -= widths[name]
             if room < 0:
