@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from absl import logging
 
 from aljax.data import embedded, image_folder
+from aljax.data.names import some
 from aljax.data.splits import Splits
 from aljax.lookup import lookup
 
@@ -46,6 +48,17 @@ class Dataset:
             digest.update(repr(array.shape).encode())
             digest.update(array)
         return digest.hexdigest()
+
+    @cached_property
+    def untested(self) -> tuple[str, ...]:
+        """The classes without a test image, of which a test can say nothing.
+
+        Their recall is unknown. Their F1 counts as 0 in the macro mean, which stays
+        below 1 even for a perfect network: all classes count, as in scikit-learn's
+        `f1_score(labels=range(K), average="macro", zero_division=0)`.
+        """
+        counts = np.bincount(self.test_labels, minlength=len(self.classes))
+        return tuple(self.classes[label] for label in np.flatnonzero(counts == 0))
 
 
 @dataclass
@@ -85,6 +98,7 @@ def load(data: Data, data_dir: str | None = None) -> Dataset:
 
     Returns:
         contiguous arrays, images zero-padded on all sides to the next multiple of 32.
+        Classes without a test image are `Dataset.untested`, and a warning names them.
 
     Raises:
         ValueError: a wrong name, option, folder or archive; one sentence for the user.
@@ -92,7 +106,7 @@ def load(data: Data, data_dir: str | None = None) -> Dataset:
     options = Options(data.path, data.image_size, data_dir)
     splits = _source(data.name, options).load(options)
     mean, std = channel_statistics(splits.train_images)
-    return Dataset(
+    dataset = Dataset(
         name=data.name,
         train_images=pad(splits.train_images),
         train_labels=np.ascontiguousarray(splits.train_labels),
@@ -102,6 +116,20 @@ def load(data: Data, data_dir: str | None = None) -> Dataset:
         mean=mean,
         std=std,
     )
+    _warn_of_untested(dataset)
+    return dataset
+
+
+def _warn_of_untested(dataset: Dataset) -> None:
+    """Say of which classes no test can say anything."""
+    if dataset.untested:
+        logging.warning(
+            "The test set has no image of %d of %d classes (%s): their accuracy is "
+            "unknown, and their F1 counts as 0 in f1_macro.",
+            len(dataset.untested),
+            len(dataset.classes),
+            some(dataset.untested),
+        )
 
 
 def pool_size(data: Data, data_dir: str | None = None) -> int:

@@ -1,38 +1,31 @@
 """A folder, or a zip, of train/<class>/*.png|jpg and test/<class>/*.
 
-Both may lie in one single folder inside. What is decoded is cached below
-$XDG_CACHE_HOME or ~/.cache, under a key which changes when any file does.
+Both may lie in one single folder inside. Hidden files and folders are left out, and so
+are those which systems leave behind (`tree.LITTER`). What is decoded is kept (`cache`)
+under a key which changes when any file does.
 """
 
-import contextlib
 import hashlib
-import os
+import numbers
 import posixpath
-import zipfile
-from collections.abc import Callable, Iterable, Iterator
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from aljax.data.decoding import decode_all, some
-from aljax.data.splits import Splits, read_cache, write_cache
+from aljax.data import cache
+from aljax.data.decoding import check_memory, decode_all
+from aljax.data.names import some, unicode
+from aljax.data.splits import Splits
+from aljax.data.tree import FIELD, Tree, opened
 
-FIELD = "--config.data.path"
 LAYOUT = "train/<class>/*.png|jpg and test/<class>/*.png|jpg"
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 NOTES = {".txt", ".md"}  # allowed beside train/ and test/
-LITTER = {"__macosx", "thumbs.db", "desktop.ini"}  # left by systems, never by people
-CACHE_VERSION = 1  # goes up when the same files give other arrays
-
-
-@dataclass(frozen=True)
-class Tree:
-    """The files of a folder or zip, by path with slashes from its top."""
-
-    files: dict[str, str]  # path -> what changes when its content does
-    folders: set[str]
-    read: Callable[[str], bytes]
+LARGEST_FILE = 1 << 29  # bytes; as many pixels as Pillow takes need no more
+LARGEST_SIZE = 8192  # pixels a side
+CACHE_VERSION = 2  # goes up when the same files give other arrays
 
 
 @dataclass(frozen=True)
@@ -62,11 +55,10 @@ def load(path: str | None, image_size: int | None) -> Splits:
             decoded or differ in size; the message names them.
     """
     _check(path, image_size)
-    with _opened(path) as tree:
-        index = _index(path, tree)
-        name = f"image_folder-{index.key[:32]}-{image_size or 'as_is'}.npz"
-        cache = _cache_folder() / name
-        splits = read_cache(cache, index.key)
+    with opened(path) as tree:
+        index = _index(path, tree, image_size)
+        place = cache.place(path, image_size)
+        splits = cache.read(place, index.key) if place else None
         if splits is None:
             images = decode_all(tree.read, index.train + index.test, image_size)
             cut = len(index.train)
@@ -77,110 +69,45 @@ def load(path: str | None, image_size: int | None) -> Splits:
                 index.test_labels,
                 index.classes,
             )
-            write_cache(cache, index.key, splits)
+            if place:
+                cache.keep(place, index.key, splits)
     return splits
 
 
 def pool_size(path: str | None, image_size: int | None) -> int:
     """Number of images in train/; raises what `load` raises before it decodes."""
     _check(path, image_size)
-    with _opened(path) as tree:
-        return len(_index(path, tree).train)
+    with opened(path) as tree:
+        return len(_index(path, tree, image_size).train)
 
 
 def _check(path: str | None, image_size: int | None) -> None:
     """Refuse options which no folder can satisfy."""
-    if path is None:
+    cache.limit()  # which may be no number
+    if not path:
         raise ValueError(
             f"{FIELD}: not set, but image_folder needs it; give a folder or a zip of "
             f"{LAYOUT}."
         )
-    if image_size is not None and image_size < 1:
+    if image_size is not None and not _is_side(image_size):
         raise ValueError(
-            f"--config.data.image_size: {image_size} is not a number of pixels; give "
-            "1 or more, or leave it out if all images have one size."
+            f"--config.data.image_size: {image_size!r} is not a number of pixels that "
+            f"images have; give 1 to {LARGEST_SIZE}, or leave it out if all images "
+            "have one size."
         )
 
 
-def _cache_folder() -> Path:
-    """Where decoded images are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "aljax"
+def _is_side(pixels: object) -> bool:
+    """Whether something is an integer which can be the side of an image."""
+    whole = isinstance(pixels, numbers.Integral) and not isinstance(pixels, bool)
+    return whole and 1 <= pixels <= LARGEST_SIZE
 
 
-@contextlib.contextmanager
-def _opened(path: str) -> Iterator[Tree]:
-    """The tree at `path`, readable until the context ends."""
-    root = Path(path).expanduser()
-    if root.is_dir():
-        yield _folder_tree(root)
-    elif zipfile.is_zipfile(root):
-        with _open_zip(root) as archive:
-            yield _zip_tree(path, archive)
-    elif root.exists():
-        raise ValueError(f"{FIELD}: {path!r} is neither a folder nor a zip; give one.")
-    else:
-        raise ValueError(
-            f"{FIELD}: there is nothing at {path!r}; give a folder or zip."
-        )
-
-
-def _open_zip(path: Path) -> zipfile.ZipFile:
-    """A zip whose table of contents can be read."""
-    try:
-        return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        raise ValueError(
-            f"{FIELD}: the zip {str(path)!r} is damaged ({error}); fetch it again."
-        ) from error
-
-
-def _folder_tree(root: Path) -> Tree:
-    """Every file below `root`, through symbolic links too; stamped by size and time."""
-    files, folders = {}, set()
-    try:
-        for folder, _, names in os.walk(root, onerror=_raise, followlinks=True):
-            relative = Path(folder).relative_to(root).as_posix()
-            folders.add(relative)
-            for name in names:
-                stat = os.stat(os.path.join(folder, name))
-                stamp = f"{stat.st_size} {stat.st_mtime_ns}"
-                files[posixpath.normpath(f"{relative}/{name}")] = stamp
-    except OSError as error:
-        raise ValueError(
-            f"{FIELD}: {error.filename!r} cannot be read ({error.strerror}); repair or "
-            "remove it."
-        ) from error
-    return Tree(files, folders - {"."}, lambda name: (root / name).read_bytes())
-
-
-def _raise(error: OSError) -> None:
-    """For os.walk, which otherwise passes over what it cannot list."""
-    raise error
-
-
-def _zip_tree(path: str, archive: zipfile.ZipFile) -> Tree:
-    """Every file of a zip, stamped by size and checksum."""
-    files, folders = {}, set()
-    for info in archive.infolist():
-        if info.flag_bits & 1:
-            raise ValueError(
-                f"{FIELD}: {path!r} is encrypted ({info.filename}); unpack it and give "
-                "the folder."
-            )
-        folder = posixpath.dirname(info.filename)  # of "a/b/", a folder, it is "a/b"
-        while folder and folder not in folders:
-            folders.add(folder)
-            folder = posixpath.dirname(folder)
-        if not info.is_dir():
-            files[info.filename] = f"{info.file_size} {info.CRC:08x}"
-    return Tree(files, folders, archive.read)
-
-
-def _index(path: str, tree: Tree) -> Index:
+def _index(path: str, tree: Tree, image_size: int | None) -> Index:
     """Find classes and images, and refuse a tree which is not laid out as said."""
     top = _top(tree)
-    folders = {name.removeprefix(top) for name in _visible(tree.folders)} - {top[:-1]}
-    files = {name.removeprefix(top) for name in _visible(tree.files)}
+    folders = {name.removeprefix(top) for name in tree.folders} - {top[:-1]}
+    files = {name.removeprefix(top) for name in tree.files}
     images = {name for name in files if _is_image(name)}
     _check_layout(path, files - images, folders)
     classes = _classes(path, folders, images)
@@ -193,33 +120,43 @@ def _index(path: str, tree: Tree) -> Index:
         )
         for split in ("train/", "test/")
     )
+    paths = [[top + name for _, name in split] for split in (train, test)]
+    _check_sizes(path, tree, paths[0] + paths[1], image_size)
     digest = hashlib.sha256(f"{CACHE_VERSION}\n".encode())
-    for _, name in train + test:
-        digest.update(f"{name}\0{tree.files[top + name]}\n".encode())
+    for name in paths[0] + paths[1]:
+        digest.update(
+            f"{name}\0{tree.files[name].stamp}\n".encode("utf-8", "surrogateescape")
+        )
     return Index(
-        classes=classes,
-        train=tuple(top + name for _, name in train),
-        test=tuple(top + name for _, name in test),
+        classes=tuple(map(unicode, classes)),
+        train=tuple(paths[0]),
+        test=tuple(paths[1]),
         train_labels=np.array([label for label, _ in train], np.int32),
         test_labels=np.array([label for label, _ in test], np.int32),
         key=digest.hexdigest(),
     )
 
 
+def _check_sizes(
+    path: str, tree: Tree, names: list[str], image_size: int | None
+) -> None:
+    """Refuse images which are too large to be read, each or together."""
+    large = [name for name in names if tree.files[name].size > LARGEST_FILE]
+    if large:
+        raise ValueError(
+            f"{FIELD}: {path!r} holds images of more than {LARGEST_FILE >> 20} MiB: "
+            f"{some(large)}; replace or remove them."
+        )
+    if image_size is not None:
+        check_memory(len(names), image_size, image_size)
+
+
 def _top(tree: Tree) -> str:
     """The single folder which holds train/ and test/, with its slash; "" if none."""
-    firsts = {name.split("/")[0] for name in _visible(tree.folders)}
+    firsts = {name.split("/")[0] for name in tree.folders}
     if len(firsts) == 1 and not firsts & {"train", "test"}:
         return f"{firsts.pop()}/"
     return ""
-
-
-def _visible(names: Iterable[str]) -> Iterator[str]:
-    """The names less hidden ones and what systems leave behind."""
-    for name in names:
-        parts = name.lower().split("/")
-        if not any(part.startswith(".") or part in LITTER for part in parts):
-            yield name
 
 
 def _is_image(name: str) -> bool:
@@ -260,6 +197,7 @@ def _classes(path: str, folders: set[str], images: set[str]) -> tuple[str, ...]:
     filled = {"/".join(name.split("/")[:2]) for name in images}
     unknown = sorted(named["test"] - named["train"])
     if unknown:
+        unknown = [_with_twin(name, named["train"]) for name in unknown]
         raise ValueError(
             f"{FIELD}: {path!r} has classes in test/ which train/ lacks: "
             f"{some(unknown)}; add them to train/ or remove them."
@@ -277,3 +215,13 @@ def _classes(path: str, folders: set[str], images: set[str]) -> tuple[str, ...]:
             f"{len(named['test'])} in test/; it needs 2 or more and 1 or more."
         )
     return tuple(sorted(named["train"]))
+
+
+def _with_twin(name: str, others: Iterable[str]) -> str:
+    """A name, and the other one which only looks like it, if there is one."""
+
+    def plain(text: str) -> str:
+        return unicodedata.normalize("NFKC", text).casefold().strip()
+
+    twins = [other for other in sorted(others) if plain(other) == plain(name)]
+    return f"{name} (train/ has {ascii(twins[0])})" if twins else name

@@ -19,8 +19,8 @@ from absl import logging
 from tensorflow_datasets.core import constants
 from tensorflow_datasets.core.download import checksums, download_manager, resource
 
-from aljax.data import archives
-from aljax.data.splits import Splits, read_cache, write_cache
+from aljax.data import archives, cache
+from aljax.data.splits import Splits
 
 # Training and test images of the complete datasets.
 SIZES = {
@@ -28,6 +28,7 @@ SIZES = {
     "cifar100": (50_000, 10_000),
     "fashion_mnist": (60_000, 10_000),
 }
+CLASSES = {"cifar10": 10, "cifar100": 100, "fashion_mnist": 10}
 TIMEOUT = 10.0  # seconds without an answer after which a server is given up
 CHUNK = 4096  # records decoded at a time
 CACHE = "aljax.npz"  # the decoded arrays, in the folder of the prepared dataset
@@ -53,18 +54,47 @@ def load(name: str, data_dir: str | None) -> Splits:
         ValueError: nothing prepared and no archive to be had, a wrong archive, a
             dataset in another format or incomplete; the message says what to do.
     """
-    root = Path(data_dir or constants.DATA_DIR).expanduser()
-    builder = archives.BUILDERS[name](data_dir=root)
+    root = _root(str(data_dir or constants.DATA_DIR))
+    builder = _builder(name, root)
+    folder = Path(builder.data_dir)
     if not _is_prepared(builder):
         _prepare(builder, root)
-        builder = archives.BUILDERS[name](data_dir=root)
-    folder = Path(builder.data_dir)
-    cache, key = folder / CACHE, _data_key(folder)
-    splits = read_cache(cache, key)
+        builder = _builder(name, root)
+    if not _is_prepared(builder):
+        raise _damaged(folder, f"{constants.DATASET_INFO_FILENAME} is missing")
+    path, key = folder / CACHE, _data_key(folder)
+    splits = cache.read(path, key)
     if splits is None:
         splits = _read(builder)
-        write_cache(cache, key, splits)
+        cache.write(path, key, splits)
     return splits
+
+
+def _root(data_dir: str) -> Path:
+    """The folder of tensorflow-datasets; no folder is made for what means another."""
+    root = os.path.expanduser(data_dir)
+    if root.startswith("~") or "://" in root or "\0" in root:
+        raise ValueError(
+            f"--data_dir: {data_dir!r} is no folder of this machine; give one."
+        )
+    return Path(root)
+
+
+def _builder(name: str, root: Path) -> tfds.core.DatasetBuilder:
+    """What prepares and reads the dataset, which may be there already."""
+    try:
+        return archives.BUILDERS[name](data_dir=root)
+    except Exception as error:  # tensorflow-datasets raises what its parsers do
+        raise _damaged(root / name, error) from error
+
+
+def _damaged(folder: Path, why: object) -> ValueError:
+    """For a prepared dataset which cannot be used, in one line."""
+    reason = " ".join(str(why).split())
+    return ValueError(
+        f"--data_dir: {folder} is damaged ({reason}); delete it, and it is prepared "
+        "again."
+    )
 
 
 def _is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
@@ -73,10 +103,10 @@ def _is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
 
 
 def _data_key(folder: Path) -> str:
-    """A digest which changes when the prepared files do."""
+    """A digest which changes when the prepared files do, hidden ones left out."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
-        if not path.name.startswith(CACHE):
+        if not path.name.startswith((CACHE, ".")) and path.is_file():
             stat = path.stat()
             digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()
@@ -91,8 +121,15 @@ def _read(builder: tfds.core.DatasetBuilder) -> Splits:
             f"--data_dir: {builder.data_path} holds {sizes} training and test images "
             f"of {SIZES[builder.name]}; delete it, and it is prepared again."
         )
-    classes = tuple(builder.info.features["label"].names)
-    return Splits(*parts[0], *parts[1], classes)
+    return Splits(*parts[0], *parts[1], _classes(builder))
+
+
+def _classes(builder: tfds.core.DatasetBuilder) -> tuple[str, ...]:
+    """The names of the labels, for which tfds puts numbers where their file lacks."""
+    names = tuple(builder.info.features["label"].names)
+    if len(set(names)) != CLASSES[builder.name] or names[0].isdecimal():
+        raise _damaged(builder.data_dir, "the names of its classes are missing")
+    return names
 
 
 def _read_split(
@@ -121,10 +158,7 @@ def _records(builder: tfds.core.DatasetBuilder, split: str) -> list[dict]:
             "away, or give another --data_dir, and it is prepared as array_record."
         ) from error
     except RuntimeError as error:  # what array_record raises for a damaged file
-        raise ValueError(
-            f"--data_dir: {builder.data_dir} is damaged ({error}); delete it, and it "
-            "is prepared again."
-        ) from error
+        raise _damaged(builder.data_dir, error) from error
     return records
 
 
@@ -212,6 +246,7 @@ def _download(url: str, target: Path) -> None:
     """
     size = checksums.get_all_url_infos()[url].size
     part = target.with_name(f"{target.name}.{uuid.uuid4().hex}.part")
+    cache.remove_abandoned(target.parent, f"{target.name}.*.part")
     logging.info("Downloading %s (%s) to %s", url, size, target)
     try:
         with (

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from aljax import data
-from aljax.data import splits
+from aljax.data import cache
 from aljax.data.fashion_mnist_mini import cut
+from aljax.data.splits import Splits
 
 FOLDER = resources.files("aljax.data") / "fashion_mnist_mini"
 NPZ = FOLDER / "images.npz"
@@ -196,16 +197,16 @@ def test_cut_takes_evenly_spaced_images_of_each_class():
     assert cut.evenly_spaced(labels, 2).tolist() == [0, 1, 4, 5]
 
 
-def small_splits() -> splits.Splits:
+def small_splits() -> Splits:
     images = np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3)
     labels = np.array([1, 0], np.int32)
-    return splits.Splits(images, labels, images[:1], labels[:1], ("a", "b/c"))
+    return Splits(images, labels, images[:1], labels[:1], ("a", "b/c"))
 
 
 def test_cache_round_trip(tmp_path):
     path = tmp_path / "new" / "cache.npz"
-    splits.write_cache(path, "key", small_splits())
-    found = splits.read_cache(path, "key")
+    cache.write(path, "key", small_splits())
+    found = cache.read(path, "key")
     for left, right in zip(found[:4], small_splits()[:4], strict=True):
         np.testing.assert_array_equal(left, right)
         assert left.dtype == right.dtype
@@ -214,27 +215,27 @@ def test_cache_round_trip(tmp_path):
 
 
 def test_cache_with_another_key_counts_as_none(tmp_path):
-    splits.write_cache(tmp_path / "cache.npz", "old", small_splits())
-    assert splits.read_cache(tmp_path / "cache.npz", "new") is None
+    cache.write(tmp_path / "cache.npz", "old", small_splits())
+    assert cache.read(tmp_path / "cache.npz", "new") is None
 
 
 @pytest.mark.parametrize("keep", [0, 100, -400])
 def test_damaged_cache_counts_as_none(tmp_path, keep):
     path = tmp_path / "cache.npz"
-    splits.write_cache(path, "key", small_splits())
+    cache.write(path, "key", small_splits())
     path.write_bytes(path.read_bytes()[:keep])
-    assert splits.read_cache(path, "key") is None
+    assert cache.read(path, "key") is None
 
 
 def test_interrupted_write_leaves_the_old_cache(tmp_path, monkeypatch):
     path = tmp_path / "cache.npz"
-    splits.write_cache(path, "old", small_splits())
+    cache.write(path, "old", small_splits())
 
     def full_disk(file, **arrays):
         file.write(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(splits.np, "savez", full_disk)
-    splits.write_cache(path, "new", small_splits())
-    assert splits.read_cache(path, "old") is not None
+    monkeypatch.setattr(cache.np, "savez", full_disk)
+    cache.write(path, "new", small_splits())
+    assert cache.read(path, "old") is not None
     assert [file.name for file in tmp_path.iterdir()] == ["cache.npz"]

@@ -23,6 +23,7 @@ from tests.support.official import (
     TEST,
     TRAIN,
     cifar10_archive,
+    expect,
     fashion_mnist_archive,
     place,
     truth_of,
@@ -51,16 +52,6 @@ def small_sizes():
         for name in NAMES:
             patch.setitem(prepared.SIZES, name, (TRAIN, TEST))
         yield
-
-
-def expect(patch: pytest.MonkeyPatch, name: str, files: dict[str, bytes]) -> None:
-    """Make the checksums of `files` the official ones of the dataset."""
-    known = checksums.get_all_url_infos()
-    for url in archives.BUILDERS[name](data_dir="unused").urls:
-        body = files[known[url].filename]
-        digest = checksums.hashlib.sha256(body).hexdigest()
-        info = checksums.UrlInfo(len(body), digest, known[url].filename)
-        patch.setitem(known, url, info)
 
 
 @pytest.fixture(scope="module", params=NAMES)
