@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from aljax.report import made, names, sheets, svg
 from aljax.report.contents import Report
-from aljax.report.gallery import accuracy, cost, details
+from aljax.report.gallery import accuracy, compared, cost, details
 from aljax.report.gallery.picture import Missing, Picture, main_pair
 from aljax.report.settings import Setting
 from aljax.report.sheets import Sheet
@@ -143,15 +143,15 @@ class _Sections:
             self._section(
                 "random",
                 "Against random",
-                lambda s: accuracy.against_random(s, palette),
+                lambda s: compared.against_random(s, palette),
                 ("against_random", "strategies"),
             ),
             self._section(
                 "between",
                 "Between optimizers, between networks",
                 lambda s: [
-                    *accuracy.between(s, palette, "optimizer"),
-                    *accuracy.between(s, palette, "model"),
+                    *compared.between(s, palette, "optimizer"),
+                    *compared.between(s, palette, "model"),
                 ],
                 ("optimizers", "networks"),
             ),

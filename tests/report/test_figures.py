@@ -149,26 +149,28 @@ def test_labels_are_written_as_people_do():
     assert shown == ["60", "500", "1k", "2.5k", "10k", "1.281M"]
 
 
-def _table(mean, low, high):
-    return pd.DataFrame({"labeled": [100, 200], "mean": mean, "low": low, "high": high})
+def _differences(*trials):
+    return Series(np.array([100, 200]), np.array(trials, float))
 
 
 def test_differences_are_drawn_around_random_at_zero():
-    table = _table([0.0, 2.0], [-1.0, 1.0], [1.0, 3.0])
+    # At 200 labels: mean 2, sd 1, 4.303 · 1 / √3 = 2.484
+    found = _differences([0, 1], [0, 2], [0, 3])
     looks = {"entropy": Look("entropy", "#0072b2")}
     random = Look("random", RANDOM, "o", (0, (4, 2)))
-    (axes,) = differences({"": {"entropy": table}}, looks, against=random).axes
+    (axes,) = differences({"": {"entropy": found}}, looks, against=random).axes
     np.testing.assert_allclose(_lines(axes)["entropy"].get_ydata(), [0, 2])
-    heights = axes.collections[0].get_paths()[0].vertices[:, 1]
-    assert (heights.min(), heights.max()) == (-1, 3)
+    (band,) = [c for c in axes.collections if c.get_label() == "_band"]
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert heights.max() == pytest.approx(2 + 2.484, abs=1e-3)
     (zero,) = [line for line in axes.lines if line.get_label() == "_zero"]
     assert set(zero.get_ydata()) == {0.0} and zero.get_color() == RANDOM
     low, high = axes.get_ylim()
-    assert -1.5 < low < -1 and 3 < high < 3.5
+    assert -1 < low < -0.484 and 4.484 < high < 5
 
 
 def test_many_differences_get_a_panel_each():
-    tables = {f"s{i}": _table([0, i], [0, i - 1], [0, i + 1]) for i in range(9)}
+    tables = {f"s{i}": _differences([0, i]) for i in range(9)}
     looks = {name: Look(name, "#0072b2") for name in tables}
     random = Look("random", RANDOM)
     figure = differences({"all": tables, "one": tables}, looks, against=random)

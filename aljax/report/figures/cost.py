@@ -92,14 +92,17 @@ def _name_points(axes: Axes, known: pd.DataFrame, costs: pd.Series) -> None:
     """Writes the strategy beside each point, while there are few."""
     if len(known) > _MOST_NAMED or known["strategy"].nunique() < 2:
         return
+    middle = (costs.min() + costs.max()) / 2
     for row, x in zip(known.itertuples(), costs, strict=True):
+        right = x <= middle
         axes.annotate(
             called("strategy", row.strategy),
             (x, 100 * row.accuracy),
-            (6, 0),
+            (6 if right else -6, 0),
             textcoords="offset points",
             color=MUTED,
             fontsize=7.5,
+            ha="left" if right else "right",
             va="center",
         )
 

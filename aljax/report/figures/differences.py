@@ -5,44 +5,45 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aljax.report.figures import lines
 from aljax.report.figures.curves import MOST
 from aljax.report.figures.heat import heat_panels, shares
+from aljax.report.figures.lines import Series
 from aljax.report.figures.panels import Space, panels, text_width
 from aljax.report.style import FAINT, INK, NARROW, WIDE, Look, shorten, styled
 
-Drawn = list[tuple[pd.DataFrame, Look]]
+Drawn = list[tuple[Series, Look]]
 
 
 def differences(
-    tables: Mapping[str, Mapping[str, pd.DataFrame]],
+    found: Mapping[str, Mapping[str, Series]],
     looks: Mapping[str, Look],
     *,
     against: Look,
     width: float = WIDE,
     heading: str = "Accuracy minus that of random, points",
 ) -> Figure:
-    """Draws mean differences by trial over labels, with their 95 % t intervals.
+    """Draws differences over labels: means, 95 % t intervals, and every trial faintly.
 
-    More than eight names get a panel each, of the first table only, with the others in
+    More than eight names get a panel each, of the first panel only, with the others in
     grey behind.
 
     Args:
-        tables: title of a panel -> name -> rows with `labeled mean low high`, points.
+        found: title of a panel -> name -> differences by trial, points.
         looks: of each name.
         against: the look of what they are compared with: the line at zero.
         width: of the figure, inches.
         heading: what is subtracted from what.
     """
-    shown = _arranged(tables, looks)
+    shown = _arranged(found, looks)
     columns = _columns(len(shown), width)
     named = width / columns >= 2.9
     ends = [*looks.values(), against] if len(looks) <= MOST else [against]
     right = 0.3 + max(text_width(look.label) for look in (*looks.values(), against))
-    every = pd.concat([table for drawn in shown.values() for table, _ in drawn])
+    every = [series for drawn in shown.values() for series, _ in drawn]
+    labels = np.concatenate([series.labels for series in every])
     with styled():
         figure, all_axes = panels(
             list(shown),
@@ -54,35 +55,34 @@ def differences(
             key=() if named else ends,
             space=Space(right=right, across=right + 0.12) if named else Space(),
         )
-        values = every[["mean", "low", "high"]].to_numpy().ravel()
-        labels = every["labeled"].to_numpy()
-        lines.set_limits(all_axes[0], labels, [*values, 0.0])
+        lines.set_limits(all_axes[0], labels, [*lines.extent(every), 0.0])
         for axes, drawn in zip(all_axes, shown.values(), strict=True):
             lines.zero_line(axes, against)
-            for table, look in drawn:
-                _draw(axes, table, look)
+            for series, look in drawn:
+                alone = not look.marker
+                lines.draw(axes, series, look, among=len(drawn), mean_only=alone)
             if named:
-                known = [(_last(table), look) for table, look in drawn if look.marker]
+                known = [(series.last, look) for series, look in drawn if look.marker]
                 lines.name_ends(axes, [(0.0, against), *known])
         lines.format_axes(all_axes, labels, signed=True)
     return figure
 
 
 def _arranged(
-    tables: Mapping[str, Mapping[str, pd.DataFrame]], looks: Mapping[str, Look]
+    found: Mapping[str, Mapping[str, Series]], looks: Mapping[str, Look]
 ) -> dict[str, Drawn]:
     """What each panel shows; of many names one in colours, the others in grey."""
     if len(looks) <= MOST:
         return {
-            title: [(table, looks[name]) for name, table in part.items()]
-            for title, part in tables.items()
+            title: [(series, looks[name]) for name, series in part.items()]
+            for title, part in found.items()
         }
-    part = next(iter(tables.values()))
+    part = next(iter(found.values()))
     shown = {}
     for name, own in part.items():
         others = [
-            (table, replace(looks[other], colour=FAINT, marker="", label="_others"))
-            for other, table in part.items()
+            (series, replace(looks[other], colour=FAINT, marker="", label="_others"))
+            for other, series in part.items()
             if other != name
         ]
         shown[looks[name].label] = [*others, (own, looks[name])]
@@ -93,36 +93,6 @@ def _columns(count: int, width: float) -> int:
     if width < WIDE / 2:
         return 1 if count <= 2 else 2
     return count if count <= 2 else 3 if count % 4 else 4
-
-
-def _last(table: pd.DataFrame) -> float:
-    known = table["mean"].dropna()
-    return float(known.iloc[-1]) if len(known) else float("nan")
-
-
-def _draw(axes: Axes, table: pd.DataFrame, look: Look) -> None:
-    """A line with its band; a line alone where it is only there to compare with."""
-    if look.marker:
-        axes.fill_between(
-            table["labeled"],
-            table["low"],
-            table["high"],
-            color=look.colour,
-            alpha=lines.BAND,
-            linewidth=0,
-            clip_on=False,
-            label="_band",
-        )
-    axes.plot(
-        table["labeled"],
-        table["mean"],
-        color=look.colour,
-        linestyle=look.dashes,
-        linewidth=1.7 if look.marker else 1.0,
-        marker=look.marker,
-        clip_on=False,
-        label=look.label,
-    )
 
 
 def penalties(
