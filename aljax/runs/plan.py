@@ -88,8 +88,7 @@ class Plan:
         """
         ancestor = self.workdir
         try:
-            while not os.path.lexists(ancestor) and ancestor != ancestor.parent:
-                ancestor.exists()  # which a name that no disk takes does not survive
+            while not _is_there(ancestor) and ancestor != ancestor.parent:
                 ancestor = ancestor.parent
             writable = ancestor.is_dir() and os.access(ancestor, os.W_OK | os.X_OK)
         except (OSError, ValueError) as error:
@@ -176,6 +175,15 @@ class Plan:
             return
         kept = [old for old in grids if not _contains(new, old)]
         write_json(path, known | {"grids": [*kept, new]})
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file or link; raises where no disk takes such a name."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _contains(large: dict[str, list], small: dict[str, list]) -> bool:
