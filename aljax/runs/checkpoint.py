@@ -3,7 +3,12 @@
 import contextlib
 import errno
 import functools
+import logging as standard_logging
 import os
+import re
+import sys
+import threading
+import traceback
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -108,7 +113,9 @@ class Checkpoints:
             yield
         # What a full disk raises is up to three libraries below.
         except Exception as error:  # noqa: BLE001
-            reason = (str(error).splitlines() or [""])[0][:300]
+            number = re.search(r"os_error_code='(\d+)'", str(error))
+            reason = os.strerror(int(number[1])) if number else str(error)
+            reason = (reason.splitlines() or [""])[0][:300]
             raise NotSaved(f"{self._folder} cannot be written ({reason})") from error
 
     @done_by_first
@@ -176,6 +183,30 @@ class Checkpoints:
 
 
 def quiet() -> None:
-    """Keeps the checkpoint library's own log lines off the terminal."""
+    """Keeps what the checkpoint library logs off the terminal.
+
+    What goes wrong there is raised here too, and told in one sentence.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.set_verbosity(logging.WARNING)
+    logging.get_absl_logger().addFilter(_is_ours)
+    standard_logging.getLogger("asyncio").setLevel(standard_logging.CRITICAL)
+    threading.excepthook = _tell_of_thread
+    sys.unraisablehook = _tell_of_callback
+
+
+def _is_ours(record: standard_logging.LogRecord) -> bool:
+    return Path(__file__).parents[1] in Path(record.pathname).parents
+
+
+def _tell_of_callback(failed: "sys.UnraisableHookArgs") -> None:
+    """Tells of what nobody could catch, but of answers to a loop that has ended."""
+    if str(failed.exc_value) != "Event loop is closed":
+        sys.__unraisablehook__(failed)
+
+
+def _tell_of_thread(failed: threading.ExceptHookArgs) -> None:
+    """Tells of a thread that failed, as Python does, but of the library's own."""
+    frames = traceback.extract_tb(failed.exc_traceback)
+    if not any("orbax" in Path(frame.filename).parts for frame in frames):
+        threading.__excepthook__(failed)
