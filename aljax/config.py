@@ -12,7 +12,7 @@ from aljax.data import DATASETS, Data
 from aljax.lookup import lookup
 from aljax.models import MODELS
 from aljax.optimizers import OPTIMIZERS
-from aljax.strategies import STRATEGIES
+from aljax.strategies import STRATEGIES, Options, check_options
 
 BELOW_ONE = math.nextafter(1.0, 0.0)
 # Least and most of each number: beyond lies what nobody means, such as a slip of the
@@ -106,6 +106,7 @@ class Config:
     augmentation: Augmentation = field(default_factory=Augmentation)
     schedule: Schedule = field(default_factory=Schedule)
     loss_prediction: LossPrediction = field(default_factory=LossPrediction)
+    query: Options = field(default_factory=Options)  # of strategies
     # Settings of every optimizer; `optimizer` picks one.
     optimizers: dict[str, Any] = field(
         default_factory=lambda: {name: make() for name, make in OPTIMIZERS.items()}
@@ -154,6 +155,7 @@ def validate(config: Config) -> None:
     _check_types(config, "--config")
     _check_names(config)
     _check_counts(config)
+    _check_query(config)
 
 
 def _check_names(config: Config) -> None:
@@ -206,6 +208,18 @@ def _check_number(field: str, number: float, least: float, most: float) -> None:
     if number > most:
         bound = "below 1" if most == BELOW_ONE else f"at most {most:,}"
         raise ValueError(f"{field}: {number} is too large; it must be {bound}.")
+
+
+def _check_query(config: Config) -> None:
+    check_options(config.query)
+    strategy, noise = STRATEGIES[config.strategy], config.query.noise
+    if noise != "none" and strategy.needs and strategy.score is None:
+        scored = [name for name, other in STRATEGIES.items() if other.score]
+        raise ValueError(
+            f"--config.query.noise: {noise!r} draws by the score of an image alone, "
+            f"which {config.strategy} does not have; set it to none, or choose one of: "
+            f"{', '.join(scored)}."
+        )
 
 
 def check_pool(config: Config, pool: int) -> None:

@@ -6,11 +6,12 @@ A run is one tuple (dataset, model, optimizer, strategy, trial); `sweep` makes a
 import difflib
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from aljax.config import Config, replace, validate
+from aljax.config import Config, flatten, replace, validate
 from aljax.lookup import lookup
+from aljax.strategies import Options
 
 # Only how a run is carried out, never what comes out of it.
 OPERATIONAL = ("trials", "sweep", "checkpoint_seconds", "data.path")
@@ -31,6 +32,7 @@ SWEEPABLE = (
     "seed",
     "data.name",
     "data.image_size",
+    *(f"query.{field.name}" for field in fields(Options)),
 )
 
 
@@ -136,6 +138,10 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     A grid may have grown or be one part of the other: a field that names folders may
     take more or fewer values. Returns one text per field that contradicts.
     """
+
+    # A field that came after a folder was written is there as its default.
+    defaults = flatten(Config())
+    old, new = defaults | old, defaults | new
 
     def values(flat, name):
         return flat.get("sweep", {}).get(name, [flat.get(name)])

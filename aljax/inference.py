@@ -1,8 +1,10 @@
 """One pass of a network over many images in large device batches."""
 
+import functools
 from collections.abc import Callable, Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from aljax import augment
@@ -17,12 +19,15 @@ def make_predict(learner: Learner, devices: Devices) -> Callable:
         predict(variables, loss_params, images, indices) -> dict: logits `[B, K]`,
         embedding `[B, D]` and, with a module, predicted_loss `[B]` of
         `images[indices]`, without augmentation, by running statistics. `images` uint8
-        `[N, H, W, C]` lies on the devices.
+        `[N, H, W, C]` lies on the devices. A recipe with passes also gives
+        stochastic_logits `[B, T, K]`, and takes a key and the number of the batch.
     """
 
     check_share("score_batch_size", learner.recipe.score_batch_size, devices.size)
 
-    def predict(variables, loss_params, images, indices):
+    passes = learner.recipe.passes
+
+    def predict(variables, loss_params, images, indices, *drawn):
         x = augment.normalise(images[indices], learner.recipe.mean, learner.recipe.std)
         features = learner.network.apply(variables, x)
         outputs = {"logits": features.logits, "embedding": features.embedding}
@@ -30,9 +35,20 @@ def make_predict(learner: Learner, devices: Devices) -> Callable:
             outputs["predicted_loss"] = learner.module.apply(
                 {"params": loss_params}, features.stages
             )
+        if passes:
+            keys = jax.random.split(jax.random.fold_in(*drawn), passes)
+            outputs["stochastic_logits"] = jnp.swapaxes(
+                one_pass(variables, x, keys), 0, 1
+            )
         return outputs
 
+    # What does not depend on the key is not mapped: all passes share those layers.
+    @functools.partial(jax.vmap, in_axes=(None, None, 0))
+    def one_pass(variables, x, key):
+        return learner.network.apply(variables, x, rngs={"dropout": key}).logits
+
     in_specs = (EVERYWHERE, EVERYWHERE, EVERYWHERE, SPLIT)
+    in_specs += (EVERYWHERE, EVERYWHERE) if passes else ()
     return spmd(predict, devices, in_specs, SPLIT)
 
 
@@ -50,6 +66,7 @@ def predict_all(
     batch_size: int,
     needs: frozenset[str],
     on_batch: Callable[[], None] = lambda: None,
+    key: jax.Array | None = None,
 ) -> dict[str, np.ndarray]:
     """Reads any number of images with one compiled program.
 
@@ -61,13 +78,15 @@ def predict_all(
         batch_size: images per call; the last call is padded and the padding dropped.
         needs: which outputs to bring to the host.
         on_batch: called after each batch; may raise to stop.
+        key: on the devices, for the passes of a recipe that has them.
 
     Returns:
         The needed outputs, M rows each.
     """
     parts: dict[str, list[np.ndarray]] = {name: [] for name in sorted(needs)}
-    for batch in _batches(indices, batch_size):
-        outputs = predict(state.variables, state.loss_params, images, batch)
+    for number, batch in enumerate(_batches(indices, batch_size)):
+        drawn = () if key is None else (key, np.int32(number))
+        outputs = predict(state.variables, state.loss_params, images, batch, *drawn)
         for name in parts:
             parts[name].append(fetch(outputs[name]))
         on_batch()

@@ -11,7 +11,14 @@ from aljax.machine import numerics
 numerics.pin()
 
 # What a key is for; the numbers are part of every result, so they never change.
-PURPOSES = {"initial": 0, "weights": 1, "train": 2, "subset": 3, "query": 4}
+PURPOSES = {
+    "initial": 0,
+    "weights": 1,
+    "train": 2,
+    "subset": 3,
+    "query": 4,
+    "dropout": 5,
+}
 
 
 def key_for(seed: int, trial: int, cycle: int, purpose: str) -> jax.Array:

@@ -1,5 +1,6 @@
 """What learns: a network, a loss prediction module, an optimizer, and their state."""
 
+import inspect
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import optax
 from aljax.config import Config
 from aljax.data import Dataset
 from aljax.machine.devices import AXIS
-from aljax.models import MODELS, LossPredictionModule
+from aljax.models import MODELS, Dropout, LossPredictionModule
 from aljax.optimizers import OPTIMIZERS
 
 
@@ -64,19 +65,24 @@ class Recipe:
     optimizer: str
     settings: tuple[tuple[str, Any], ...]  # of the optimizer, by name
     ranking: Ranking | None  # None: no loss prediction module is trained
+    dropout: float = 0.0  # before the last layer; 0: the network has none
+    passes: int = 0  # drawn by it for each image that is read
 
     @property
     def learning_rate(self) -> float:
         return dict(self.settings)["learning_rate"]
 
 
-def make_recipe(config: Config, dataset: Dataset, with_module: bool) -> Recipe:
+def make_recipe(
+    config: Config, dataset: Dataset, with_module: bool, stochastic: bool = False
+) -> Recipe:
     """Picks what one member of a grid computes with, on the images of one dataset.
 
     Args:
         config: the member.
         dataset: gives the image shape, the classes and the normalisation.
         with_module: whether a loss prediction module is trained too.
+        stochastic: whether the network has dropout, and is read in several passes.
     """
     settings, prediction = config.optimizers[config.optimizer], config.loss_prediction
     ranking = Ranking(prediction.weight, prediction.margin, prediction.detach_epoch)
@@ -98,6 +104,8 @@ def make_recipe(config: Config, dataset: Dataset, with_module: bool) -> Recipe:
         optimizer=config.optimizer,
         settings=tuple((n, _frozen(v)) for n, v in vars(settings).items()),
         ranking=ranking if with_module else None,
+        dropout=config.query.dropout if stochastic else 0.0,
+        passes=config.query.passes if stochastic else 0,
     )
 
 
@@ -116,12 +124,17 @@ class Learner:
 
 
 def make_learner(recipe: Recipe) -> Learner:
-    """Builds the learner of a recipe."""
+    """Builds the learner of a recipe.
+
+    Raises:
+        ValueError: the network cannot have dropout, and it is wanted.
+    """
     network = MODELS[recipe.model](
         classes=recipe.classes,
         width=recipe.width,
         dtype=jnp.dtype(recipe.precision),
         axis_name=AXIS if recipe.sync_batch_norm else None,
+        **_dropout(recipe),
     )
     return Learner(
         recipe,
@@ -129,6 +142,20 @@ def make_learner(recipe: Recipe) -> Learner:
         LossPredictionModule() if recipe.ranking else None,
         OPTIMIZERS[recipe.optimizer](**dict(recipe.settings)).direction(),
     )
+
+
+def _dropout(recipe: Recipe) -> dict[str, Any]:
+    """The argument by which a network is given dropout, if it is to have some."""
+    if not recipe.dropout:
+        return {}
+    known = inspect.signature(MODELS[recipe.model]).parameters
+    if "dropout" not in known:
+        raise ValueError(
+            f"--config.model: {recipe.model} takes no dropout, which --config.strategy "
+            "reads it with; give it a field `dropout`, a layer to call before its last "
+            "one, or choose another strategy."
+        )
+    return {"dropout": Dropout(recipe.dropout, AXIS)}
 
 
 def init(learner: Learner, key: jax.Array) -> TrainState:

@@ -20,6 +20,8 @@ from aljax.machine.devices import AXIS, EVERYWHERE, Devices, check_share, spmd
 from aljax.models import ranking_loss
 from aljax.optimizers import step_decay
 
+DROPOUT = 2  # folded into the key of a batch, which augmenting has split in two
+
 
 class Report(NamedTuple):
     """What a call of the training program reports of its steps; scalars."""
@@ -45,6 +47,7 @@ def joint_loss(
     mask: jax.Array,
     count: jax.Array,
     detach: jax.Array,
+    key: jax.Array | None = None,
 ):
     """This device's share of mean cross-entropy + λ · ranking loss.
 
@@ -60,6 +63,7 @@ def joint_loss(
         mask: `[B]`, 1 for a real row.
         count: real rows on all devices.
         detach: whether the module's gradient stops short of the network.
+        key: of the network's dropout; None: it has none.
 
     Returns:
         The share, and (new statistics, cross-entropies `[B]`, logits `[B, K]`).
@@ -71,6 +75,7 @@ def joint_loss(
         mask,
         train=True,
         mutable=["batch_stats"],
+        rngs=None if key is None else {"dropout": key},
     )
     losses = optax.softmax_cross_entropy_with_integer_labels(features.logits, labels)
     share = (losses * mask).sum() / count
@@ -105,6 +110,7 @@ def update(
     labels: jax.Array,
     mask: jax.Array,
     epoch: jax.Array,
+    key: jax.Array | None = None,
 ) -> tuple[TrainState, tuple[jax.Array, jax.Array]]:
     """One step on this device's rows of a batch.
 
@@ -115,6 +121,7 @@ def update(
         labels: `[B]` int32.
         mask: `[B]` float32, 1 for a real row; real rows come first over all devices.
         epoch: epochs finished.
+        key: of the network's dropout; None: it has none.
 
     Returns:
         The new state, and (Σ cross-entropy, Σ right answers) over all devices.
@@ -125,7 +132,8 @@ def update(
 
     def share(trained):
         return joint_loss(
-            learner, trained, state.batch_stats, images, labels, mask, count, detach
+            *(learner, trained, state.batch_stats, images, labels, mask, count, detach),
+            key,
         )
 
     trained = (state.params, state.loss_params)
@@ -209,7 +217,10 @@ def make_train(learner: Learner, devices: Devices) -> Callable:
                 batch = _batch(
                     learner, batch_key, position, order, images, labels, labelled
                 )
-                state, (loss, right) = update(learner, state, *batch, epoch)
+                dropout = None
+                if learner.recipe.dropout:
+                    dropout = jax.random.fold_in(batch_key, DROPOUT)
+                state, (loss, right) = update(learner, state, *batch, epoch, dropout)
                 seen = jnp.minimum(labelled.count - position * batch_size, batch_size)
                 bad = ~jnp.isfinite(loss) & (bad_step < 0)
                 sums = sums + jnp.stack([loss, right, seen.astype(jnp.float32)])

@@ -102,7 +102,7 @@ def test_bad_shard(text):
         ({"seed": (1, 2, 1)}, ["--config.sweep: 'seed'", "twice", "(1, 2, 1)"]),
         ({"strategy": ("random", "x")}, ["--config.strategy", "'x'", "Choose one of"]),
         ({"width": (8, 0)}, ["--config.width: 0", "at least 1"]),
-        ({"width": (8, "16")}, ["--config.width: '16'", "must be int"]),
+        ({"width": (8, "16")}, ["--config.width: '16'", "a whole number (int)"]),
         ({"budget": (1000, 20_000)}, ["--config.pool_subset: 10000", "20000"]),
         ({"model": (["resnet18"],)}, ["resnet18"]),
     ],

@@ -65,7 +65,7 @@ def test_is_short():
     ],
 )
 def test_lists_every_name(kind, table):
-    (line,) = re.findall(rf"^- {kind}: (.*)$", README, re.MULTILINE)
+    (line,) = re.findall(rf"^- {kind}(?: \(.*\))?: (.*)$", README, re.MULTILINE)
     assert documents.names(line.split(", of any")[0]) == list(table)
 
 

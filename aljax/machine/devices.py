@@ -95,7 +95,14 @@ def connect(devices: Devices) -> None:
         jax.block_until_ready(program(np.float32(1)))
 
 
-def spmd(f: Callable, devices: Devices, in_specs, out_specs, donate=()) -> Callable:
+def spmd(
+    f: Callable,
+    devices: Devices,
+    in_specs,
+    out_specs,
+    donate=(),
+    convolves: bool = True,
+) -> Callable:
     """Compiles a per-device function for all devices.
 
     Args:
@@ -104,10 +111,13 @@ def spmd(f: Callable, devices: Devices, in_specs, out_specs, donate=()) -> Calla
         in_specs: a tuple with EVERYWHERE or SPLIT for each argument.
         out_specs: the same for each result.
         donate: positions of arguments whose memory the results may take.
+        convolves: whether it has convolutions, which CPUs are compiled for otherwise
+            than for products of large matrices.
     """
     mappers = {"shard_map": _shard_map, "pmap": _pmap}
     mapped = mappers[devices.executor](f, devices.mesh, in_specs, out_specs)
-    return jax.jit(mapped, donate_argnums=donate, compiler_options=_cpu_options())
+    options = _cpu_options() if convolves else None
+    return jax.jit(mapped, donate_argnums=donate, compiler_options=options)
 
 
 def _shard_map(f, mesh, in_specs, out_specs):

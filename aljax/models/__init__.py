@@ -27,6 +27,7 @@ batch ignores `mask`. `Features` says which of its fields may be left out.
 
 from functools import partial
 
+from aljax.models.dropout import Dropout
 from aljax.models.loss_prediction import LossPredictionModule, ranking_loss
 from aljax.models.resnet import BasicBlock, Bottleneck, Features, ResNet
 
@@ -38,4 +39,11 @@ MODELS = {
     "resnet152": partial(ResNet, Bottleneck, (3, 8, 36, 3)),
 }
 
-__all__ = ["MODELS", "Features", "LossPredictionModule", "ResNet", "ranking_loss"]
+__all__ = [
+    "MODELS",
+    "Dropout",
+    "Features",
+    "LossPredictionModule",
+    "ResNet",
+    "ranking_loss",
+]

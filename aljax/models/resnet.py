@@ -139,6 +139,7 @@ class ResNet(nn.Module):
         width: channels of the stem and of the first stage's planes.
         dtype: dtype of the arithmetic; weights and statistics stay float32.
         axis_name: devices that share batch statistics, or None.
+        dropout: a layer before the last one, or None.
     """
 
     block: type[nn.Module]
@@ -147,6 +148,7 @@ class ResNet(nn.Module):
     width: int = 64
     dtype: Any = jnp.float32
     axis_name: str | None = None
+    dropout: nn.Module | None = None
 
     @nn.compact
     def __call__(
@@ -176,5 +178,6 @@ class ResNet(nn.Module):
         x = x.value()
         stages.append(x)
         embedding = x.astype(jnp.float32).mean((1, 2))
-        logits = Linear(self.classes, name="head")(embedding)
+        seen = embedding if self.dropout is None else self.dropout(embedding)
+        logits = Linear(self.classes, name="head")(seen)
         return Features(logits, tuple(stages), embedding)

@@ -17,7 +17,14 @@ from aljax.machine.processes import largest
 from aljax.runs.checkpoint import Progress
 from aljax.runs.folder import Damaged
 from aljax.runs.trial import Trial
-from aljax.strategies import STRATEGIES, Outputs, Strategy, check_choice, shuffled
+from aljax.strategies import (
+    STRATEGIES,
+    Outputs,
+    Query,
+    Strategy,
+    check_choice,
+    shuffled,
+)
 
 CALL_SECONDS = 2.0  # of training that one call of the compiled program may take
 
@@ -38,6 +45,10 @@ def predict(trial: Trial, indices: np.ndarray, needs: frozenset[str]) -> Outputs
     Raises:
         Diverged: it says something that is not finite.
     """
+    key = None
+    if trial.programs.stochastic:
+        key = trial.key(trial.progress.cycle, "dropout")
+        key = replicate(key, trial.session.devices)
     outputs = predict_all(
         trial.programs.predict,
         trial.state,
@@ -46,6 +57,7 @@ def predict(trial: Trial, indices: np.ndarray, needs: frozenset[str]) -> Outputs
         trial.config.score_batch_size,
         needs,
         trial.session.check_preemption,
+        key,
     )
     if not all(np.isfinite(values).all() for values in outputs.values()):
         what = "an output of the network is not a finite number after"
@@ -110,11 +122,36 @@ def _choose(
     needs = strategy.needs - {"labelled"}
     seen = predict(trial, indices, needs | {"logits"}) if needs else Outputs()
     labelled = None
-    if "labelled" in strategy.needs:
+    if "labelled" in strategy.needs and len(trial.pool):
         labelled = predict(trial, trial.pool.labelled, needs)
-    random, budget = host_random(trial.key(cycle, "query")), _budget(trial, cycle)
-    chosen = strategy.select(random, seen, labelled, len(indices), budget)
+    elif "labelled" in strategy.needs:
+        labelled = Outputs(**{name: getattr(seen, name)[:0] for name in needs})
+    budget = _budget(trial, cycle)
+    query = Query(
+        candidates=seen,
+        count=len(indices),
+        budget=budget,
+        random=host_random(trial.key(cycle, "query")),
+        labelled=labelled,
+        classes=len(trial.session.dataset.classes),
+        options=trial.config.query,
+        devices=trial.session.devices,
+        check=trial.session.check_preemption,
+        most_candidates=_most_candidates(trial),
+        most_labelled=trial.labels_before_last,
+    )
+    chosen = strategy.select(query)
     return check_choice(trial.config.strategy, chosen, len(indices), budget), seen
+
+
+def _most_candidates(trial: Trial) -> int:
+    """The candidates of the run's largest query."""
+    config, first = trial.config, trial.config.initial_query == "strategy"
+    unlabelled = trial.pool.size - (0 if first else config.initial)
+    if config.pool_subset is None:
+        return unlabelled
+    wanted = max(config.pool_subset, config.initial if first else 0)
+    return min(unlabelled, wanted)
 
 
 def label(trial: Trial, cycle: int, purchase: Purchase) -> None:

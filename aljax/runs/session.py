@@ -29,6 +29,7 @@ class Programs:
     restart: Callable
     train: Callable
     predict: Callable
+    stochastic: bool  # whether `predict` takes a key
 
 
 class Session:
@@ -68,11 +69,14 @@ class Session:
         """The programs of a configuration; equal recipes share them.
 
         Raises:
-            ValueError: the network lacks what the loss prediction module reads.
+            ValueError: the network lacks what the loss prediction module reads, or
+                what the strategy does.
         """
-        needed = "predicted_loss" in STRATEGIES[config.strategy].needs
-        with_module = needed or config.loss_prediction.train == "always"
-        recipe = make_recipe(config, self.dataset, with_module)
+        needs = STRATEGIES[config.strategy].needs
+        always = config.loss_prediction.train == "always"
+        with_module = always or "predicted_loss" in needs
+        stochastic = "stochastic_logits" in needs
+        recipe = make_recipe(config, self.dataset, with_module, stochastic)
         if recipe not in self._programs:
             learner = make_learner(recipe)
             start = jax.jit(lambda key: init(learner, key))
@@ -84,6 +88,7 @@ class Session:
                 jax.jit(lambda state: restart(learner, state)),
                 make_train(learner, self.devices),
                 make_predict(learner, self.devices),
+                stochastic,
             )
         return self._programs[recipe]
 

@@ -68,6 +68,12 @@ class Trial:
         return Labels(indices, np.int32(count))
 
     @property
+    def labels_before_last(self) -> int:
+        """Labels that the run's last query finds."""
+        config = self.config
+        return config.initial + max(config.cycles - 2, 0) * config.budget
+
+    @property
     def last_step(self) -> int:
         """Steps of the current cycle."""
         per_epoch = steps_per_epoch(len(self.pool), self.config.batch_size)

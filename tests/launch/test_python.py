@@ -153,8 +153,8 @@ def test_a_network_without_norm_or_stages_works_where_it_can(tmp_path):
 def test_a_wrong_answer_of_a_strategy_buys_nothing(
     answer, words, tmp_path, monkeypatch
 ):
-    def select(random, candidates, labelled, count, budget):
-        return answer(count, budget)
+    def select(query):
+        return answer(query.count, query.budget)
 
     monkeypatch.setitem(aljax.STRATEGIES, "mine", aljax.Strategy(select))
     with pytest.raises(ValueError) as error:

@@ -73,9 +73,9 @@ def experiments(dataset, workdir):
     MODELS["tiny"] = partial(ResNet, BasicBlock, (1,))
     shown = []
 
-    def select(random, candidates, labelled, count, budget):
-        shown.append(candidates.predicted_loss)
-        return highest(candidates.predicted_loss, budget)
+    def select(query):
+        shown.append(query.candidates.predicted_loss)
+        return highest(shown[-1], query.budget, query.random)
 
     STRATEGIES["recorded"] = Strategy(select, frozenset({"predicted_loss"}))
     ((run,),) = expand(CONFIG)

@@ -1,0 +1,121 @@
+"""What a strategy is, what it is given, and what its answer must be."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from aljax.machine.devices import Devices, choose_devices
+from aljax.strategies.options import Options
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a network says of some images; None where the strategy did not ask."""
+
+    logits: np.ndarray | None = None  # [N, K] float32
+    predicted_loss: np.ndarray | None = None  # [N] float32
+    embedding: np.ndarray | None = None  # [N, D] float32
+    stochastic_logits: np.ndarray | None = None  # [N, T, K] float32, T dropout passes
+
+
+@dataclass(frozen=True)
+class Query:
+    """One question to a strategy, and all that it may use to answer.
+
+    Attributes:
+        candidates: what the network says of the images to choose from.
+        count: N, of candidates.
+        budget: how many to choose, at most N.
+        random: the only source of chance; draws end in the same choice every time.
+        labelled: what the network says of the labelled images, in the order they were
+            bought; None where the strategy did not ask.
+        classes: K.
+        options: `config.query`.
+        devices: where a program over many rows runs, see `placing`.
+        check: called now and then between pieces of work; may raise to stop.
+        most_candidates: N of the largest query of the run, so that programs are
+            compiled for all of them; 0: as many as there are.
+        most_labelled: the same for the labelled images.
+    """
+
+    candidates: Outputs
+    count: int
+    budget: int
+    random: np.random.Philox
+    labelled: Outputs | None = None
+    classes: int = 0
+    options: Options = field(default_factory=Options)
+    devices: Devices = field(default_factory=lambda: choose_devices(1))
+    check: Callable[[], None] = lambda: None
+    most_candidates: int = 0
+    most_labelled: int = 0
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A way to choose images.
+
+    Attributes:
+        select: Query -> `[budget]` positions among its candidates, best first.
+        needs: names of the fields of Outputs it reads of the candidates, and "labelled"
+            if it reads those of the labelled images too.
+        score: what it thinks of each candidate, `[N]`, larger = more wanted, kept with
+            what is bought; None where it has no score for an image alone.
+    """
+
+    select: Callable[[Query], np.ndarray]
+    needs: frozenset[str] = frozenset()
+    score: Callable[[Outputs], np.ndarray] | None = None
+
+
+def shuffled(random: np.random.Philox, count: int, budget: int) -> np.ndarray:
+    """`budget` of `count` positions, uniformly, without replacement.
+
+    Sorts raw random words, a stream that numpy promises never to change.
+    """
+    return np.argsort(random.random_raw(count), kind="stable")[:budget]
+
+
+def highest(scores: np.ndarray, budget: int, random: np.random.Philox) -> np.ndarray:
+    """Positions of the `budget` highest of `scores` `[N]`, equal ones in any order.
+
+    The order of equal scores is drawn: a pool sorted by class would else be bought
+    class by class.
+    """
+    draws = random.random_raw(len(scores))
+    return np.lexsort((draws, -np.asarray(scores)))[:budget]
+
+
+def check_choice(name: str, chosen: np.ndarray, count: int, budget: int) -> np.ndarray:
+    """Checks a strategy's answer, before anything is bought.
+
+    Args:
+        name: of the strategy.
+        chosen: its answer.
+        count: of candidates.
+        budget: how many it was asked for.
+
+    Returns:
+        `[budget]` int64.
+
+    Raises:
+        ValueError: names the strategy and what is wrong with its answer.
+    """
+    chosen = np.asarray(chosen)
+    if chosen.shape != (budget,):
+        wrong = f"an array of shape {chosen.shape}"
+    elif not np.issubdtype(chosen.dtype, np.integer):
+        wrong = f"numbers of type {chosen.dtype}"
+    elif chosen.min(initial=0) < 0 or chosen.max(initial=0) >= count:
+        outside = chosen[(chosen < 0) | (chosen >= count)][0]
+        wrong = f"position {outside}"
+    elif len(np.unique(chosen)) < budget:
+        values, times = np.unique(chosen, return_counts=True)
+        wrong = f"position {values[times > 1][0]} more than once"
+    else:
+        return chosen.astype(np.int64)
+    raise ValueError(
+        f"--config.strategy: {name} answered with {wrong}; it must give {budget} "
+        f"different positions, integers from 0 to {count - 1}. Nothing was bought."
+    )

@@ -1,0 +1,1 @@
+"""Strategies against plain definitions, and what every one of them owes the loop."""

@@ -1,0 +1,109 @@
+"""Queries for strategies: small pools of many kinds, and chance that images own."""
+
+import dataclasses
+
+import numpy as np
+
+from aljax.strategies import Options, Outputs, Query
+
+ROOM = 64  # rows laid out for every small pool, so that programs are shared
+DIMENSIONS, PASSES = 6, 4
+
+
+def outputs(count: int, classes: int = 5, seed: int = 0) -> Outputs:
+    """What a network might say of `count` images."""
+    random = np.random.default_rng((count, seed))
+
+    def normal(*shape):
+        return random.normal(0, 2, (count, *shape)).astype(np.float32)
+
+    return Outputs(
+        logits=normal(classes),
+        predicted_loss=normal(),
+        embedding=normal(DIMENSIONS),
+        stochastic_logits=normal(PASSES, classes),
+    )
+
+
+def rows(some: Outputs, which) -> Outputs:
+    """The outputs of some of the images."""
+    fields = {name: array[which] for name, array in vars(some).items()}
+    return Outputs(**fields)
+
+
+def make_query(
+    candidates: Outputs | None = None,
+    budget: int = 10,
+    labelled: Outputs | None = None,
+    seed: int = 0,
+    **more,
+) -> Query:
+    """A query of 53 candidates and 9 labelled images, or of those that are given."""
+    candidates = outputs(53) if candidates is None else candidates
+    classes = candidates.logits.shape[-1]
+    options = more.pop("options", Options())
+    query = Query(
+        candidates=candidates,
+        count=len(candidates.logits),
+        budget=budget,
+        random=np.random.Philox(key=seed),
+        labelled=outputs(9, classes, 1) if labelled is None else labelled,
+        classes=classes,
+        options=options,
+        most_candidates=ROOM,
+        most_labelled=ROOM,
+    )
+    return dataclasses.replace(query, **more)
+
+
+def _duplicates() -> Query:
+    return make_query(rows(outputs(13), np.arange(39) % 13), 20)
+
+
+def _all_the_same() -> Query:
+    return make_query(rows(outputs(1), np.zeros(20, int)), 10)
+
+
+def _grid() -> Query:
+    """Coordinates of which many distances are equal."""
+    some = outputs(49)
+    steps = np.stack(np.divmod(np.arange(49), 7), -1).astype(np.float32)
+    embedding = np.pad(steps, ((0, 0), (0, DIMENSIONS - 2)))
+    return make_query(dataclasses.replace(some, embedding=embedding), 20)
+
+
+def _class_missing() -> Query:
+    """No image is taken for the first class, and some answers are all but certain."""
+    some = outputs(53)
+    logits = some.logits - np.float32([60, 0, 0, 0, 0])
+    logits[:9, 1] += 30
+    return make_query(dataclasses.replace(some, logits=logits), 20)
+
+
+POOLS = {
+    "plain": lambda: make_query(budget=20),
+    "one bought": lambda: make_query(budget=1),
+    "all bought": lambda: make_query(outputs(24), 24),
+    "none labelled": lambda: make_query(budget=20, labelled=outputs(0)),
+    "two classes": lambda: make_query(outputs(53, 2), 20),
+    "class missing": _class_missing,
+    "duplicates": _duplicates,
+    "all the same": _all_the_same,
+    "equal distances": _grid,
+}
+
+
+class Attached:
+    """Random words that belong to images, whatever the order these come in."""
+
+    def __init__(self, order: np.ndarray, labelled: int):
+        self.order, self.labelled, self.calls = order, labelled, 0
+
+    def random_raw(self, size: int) -> np.ndarray:
+        self.calls += 1
+        words = np.random.Philox(key=self.calls).random_raw(size)
+        first = {len(self.order): 0, len(self.order) + self.labelled: self.labelled}
+        if size in first:
+            start = first[size]
+            words = np.concatenate([words[:start], words[start:][self.order]])
+        return words
