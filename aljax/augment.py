@@ -1,9 +1,12 @@
-"""Random crop and flip of a batch of uint8 images, pure."""
+"""Random crop and flip of a batch of uint8 images, and normalisation; pure."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+
+# Colours of the padding around an image: black, or the mean colour of the pool.
+PADDINGS = ("black", "mean")
 
 
 class Draws(NamedTuple):
@@ -29,7 +32,7 @@ def crop_and_flip(images: jax.Array, draws: Draws, padding: int) -> jax.Array:
     Args:
         images: `[B, H, W, C]`.
         draws: offsets and coins for these images.
-        padding: black pixels around the image before the crop.
+        padding: pixels of value 0 around the image before the crop.
 
     Returns:
         `[B, H, W, C]`, the dtype of `images`.
@@ -52,3 +55,29 @@ def normalise(
     scale = 1 / (255 * jnp.asarray(std, jnp.float32))
     offset = jnp.asarray(mean, jnp.float32) / jnp.asarray(std, jnp.float32)
     return images.astype(jnp.float32) * scale - offset
+
+
+def augment(
+    images: jax.Array,
+    draws: Draws,
+    padding: int,
+    colour: str,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+) -> jax.Array:
+    """Crops, flips and normalises; the pixels around an image have a colour.
+
+    Args:
+        images: `[B, H, W, C]` uint8.
+        draws: offsets and coins for these images.
+        padding: pixels around the image before the crop.
+        colour: one of PADDINGS.
+        mean: `[C]` of the pool, pixels in 0…1.
+        std: `[C]`, likewise.
+
+    Returns:
+        `[B, H, W, C]` float32.
+    """
+    if colour == "mean":  # what zeros are, once the image is normalised
+        return crop_and_flip(normalise(images, mean, std), draws, padding)
+    return normalise(crop_and_flip(images, draws, padding), mean, std)

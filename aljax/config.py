@@ -8,6 +8,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any
 
+from aljax.augment import PADDINGS
 from aljax.data import DATASETS, Data
 from aljax.lookup import lookup
 from aljax.models import MODELS
@@ -56,7 +57,8 @@ RESETS = ("cycle", "trial", "never")
 class Augmentation:
     """What training does to each image, every time it is seen."""
 
-    crop_padding: int = 4  # black pixels around the image before the random crop
+    crop_padding: int = 4  # pixels around the image before the random crop
+    padding: str = "black"  # their colour; "mean": the pool's, 0 once normalised
     flip: bool = True  # mirror left and right with probability 1/2
 
 
@@ -173,6 +175,11 @@ def _check_names(config: Config) -> None:
         dict.fromkeys(INITIAL_QUERIES), "--config.initial_query", config.initial_query
     )
     lookup(dict.fromkeys(RESETS), "--config.reset", config.reset)
+    lookup(
+        dict.fromkeys(PADDINGS),
+        "--config.augmentation.padding",
+        config.augmentation.padding,
+    )
     lookup(
         dict.fromkeys(LOSS_PREDICTION_TRAIN),
         "--config.loss_prediction.train",

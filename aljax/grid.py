@@ -136,12 +136,11 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Compares two flattened configurations, where they say what is computed.
 
     A grid may have grown or be one part of the other: a field that names folders may
-    take more or fewer values. Returns one text per field that contradicts.
+    take more or fewer values. A field that `old` lacks, being younger, had the value
+    that is the default now. Returns one text per field that contradicts.
     """
-
-    # A field that came after a folder was written is there as its default.
     defaults = flatten(Config())
-    old, new = defaults | old, defaults | new
+    old = {name: defaults[name] for name in new.keys() & defaults.keys()} | old
 
     def values(flat, name):
         return flat.get("sweep", {}).get(name, [flat.get(name)])

@@ -59,6 +59,7 @@ class Recipe:
     batch_size: int
     score_batch_size: int
     crop_padding: int
+    padding: str  # the colour of that
     flip: bool
     milestones: tuple[int, ...]
     factor: float
@@ -98,6 +99,7 @@ def make_recipe(
         batch_size=config.batch_size,
         score_batch_size=config.score_batch_size,
         crop_padding=config.augmentation.crop_padding,
+        padding=config.augmentation.padding,
         flip=config.augmentation.flip,
         milestones=tuple(config.schedule.milestones),
         factor=config.schedule.factor,

@@ -173,8 +173,14 @@ def _batch(learner, key, step, order, data_images, data_labels, labels):
     rows = step * size + first + jnp.arange(local)
     mask = (rows < labels.count).astype(jnp.float32)
     chosen = labels.indices[order[jnp.minimum(rows, labels.count - 1)]]
-    images = augment.crop_and_flip(data_images[chosen], draws, recipe.crop_padding)
-    images = augment.normalise(images, recipe.mean, recipe.std)
+    images = augment.augment(
+        data_images[chosen],
+        draws,
+        recipe.crop_padding,
+        recipe.padding,
+        recipe.mean,
+        recipe.std,
+    )
     return images, data_labels[chosen], mask
 
 

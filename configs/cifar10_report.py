@@ -2,8 +2,10 @@
 
 Source: the authors' code, KSM-16/ML-Project-6321 at 216606f, of the report *Exploring
 the Role of Optimizers and Architectures in Active Learning*; settings of all four
-optimizers below. Where their code leaked weights between trials, this does not:
-`configs/report_leak.py` does.
+optimizers below. Their networks were warm-started through all cycles and trials, so
+that what one trial learned of the labels leaked into the next. Here every cycle starts
+from fresh weights; `configs/report_leak.py` repeats theirs, and names what else their
+code does in another way.
 
 Expected, ResNet18 + SGD: 46-51 % at 1,000 labels, 80-85 % at 5,000, 89.5-91 % at 10,000
 (Ji et al., eval-al, WACV 2023, n = 3; Yoo & Kweon, CVPR 2019, figure, n = 5). More than

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from aljax.augment import Draws, crop_and_flip, draw, normalise
+from aljax.augment import PADDINGS, Draws, augment, crop_and_flip, draw, normalise
 
 
 def naive(image, offset, flip, padding):
@@ -57,3 +57,31 @@ def test_normalise():
     assert ours.dtype == np.float32
     expected = (images / 255 - np.array(mean)) / np.array(std)
     np.testing.assert_allclose(ours, expected, rtol=1e-6, atol=1e-6)
+
+
+MEAN, STD = (0.25, 0.5), (0.125, 2.0)
+
+
+def test_padding_is_black_before_normalising_or_the_mean_after():
+    # One white pixel, cropped from the corner of 3 x 3: the pixel is bottom right.
+    white = np.full((1, 1, 1, 2), 255, np.uint8)
+    draws = Draws(np.array([[0, 0]]), np.array([False]))
+    pixel = {colour: augment(white, draws, 1, colour, MEAN, STD) for colour in PADDINGS}
+    # (0 - 0.25) / 0.125 and (0 - 0.5) / 2
+    np.testing.assert_allclose(pixel["black"], [[[[-2.0, -0.25]]]])
+    np.testing.assert_array_equal(pixel["mean"], [[[[0.0, 0.0]]]])
+
+
+@pytest.mark.parametrize("colour", PADDINGS)
+def test_colour_of_the_padding_changes_no_pixel_of_the_image(colour):
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (9, 5, 4, 2), dtype=np.uint8)
+    draws = draw(jax.random.key(0), 9, 2, True)
+    ours = np.asarray(augment(images, draws, 2, colour, MEAN, STD))
+    assert ours.dtype == np.float32
+    black = np.asarray(normalise(crop_and_flip(images, draws, 2), MEAN, STD))
+    inside = np.asarray(crop_and_flip(np.ones_like(images), draws, 2)) == 1
+    assert 0 < inside.mean() < 1
+    np.testing.assert_array_equal(ours[inside], black[inside])
+    outside = black[~inside] if colour == "black" else 0
+    np.testing.assert_array_equal(ours[~inside], outside)

@@ -45,6 +45,7 @@ def test_default_is_valid():
         ("precision", "float16", "bfloat16"),
         ("initial_query", "stategy", "strategy"),
         ("reset", "nevver", "never"),
+        ("augmentation.padding", "blakc", "black"),
         ("loss_prediction.train", "allways", "always"),
     ],
 )
@@ -209,7 +210,7 @@ def test_replace_copies():
 
 
 def test_flatten_names_every_field_as_the_command_line_does():
-    flat = flatten(Config(augmentation=Augmentation(2, False), sweep={"seed": (0, 1)}))
+    flat = flatten(Config(augmentation=Augmentation(2), sweep={"seed": (0, 1)}))
     assert flat["augmentation.crop_padding"] == 2
     assert flat["optimizers.rmsprop.decay"] == 0.99
     assert flat["schedule.milestones"] == [160]

@@ -178,6 +178,15 @@ def test_grids_that_contradict(old, new, found):
     assert [text.split()[0] for text in compare(old, new)] == found
 
 
+@pytest.mark.parametrize("default", [True, False])
+def test_field_that_an_older_version_lacks_counts_as_its_default(default):
+    old = flatten(GRID)
+    del old["augmentation.padding"]
+    new = GRID if default else replace(GRID, "augmentation.padding", "mean")
+    found = [] if default else ["augmentation.padding (black there, mean here)"]
+    assert differences(old, flatten(new)) == found
+
+
 def test_field_of_another_version_is_named():
     old = flatten(Config()) | {"gone": 3}
     assert differences(old, flatten(Config())) == ["gone (3 there, None here)"]

@@ -38,6 +38,7 @@ OTHERS = {
     "optimizer": "adam",
     "precision": "bfloat16",
     "sync_batch_norm": False,
+    "augmentation.padding": "mean",
     "augmentation.flip": False,
     "schedule.milestones": (7,),
     "optimizers.sgd.nesterov": True,

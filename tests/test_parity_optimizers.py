@@ -1,9 +1,9 @@
 """Optimizers move weights as PyTorch's do, alone and on a network's gradients."""
 
-import copy
 import dataclasses
 import itertools
 from functools import partial
+from itertools import pairwise
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,10 +13,9 @@ from aljax.learner import TrainState
 from aljax.machine.devices import EVERYWHERE, choose_devices, replicate, spmd
 from aljax.optimizers import OPTIMIZERS
 from aljax.training import update
-
-torch = pytest.importorskip("torch", reason="parity is measured against PyTorch")
-from tests.support import torch_reference as reference  # noqa: E402
-from tests.support.parity import MARGIN, WEIGHT, batch, error, make_pair, nearest  # noqa: E402
+from tests.support.parity import MARGIN, WEIGHT, batch, error, make_pair
+from tests.support.pytorch import ask
+from tests.support.trees import flatten
 
 # Adam's 1 - 0.999^t has five digits left in float32.
 ALONE = {"adam": 2e-5, "adamw": 2e-5}
@@ -42,16 +41,12 @@ def test_optimizer_on_given_gradients(name, odd):
     direction, random = settings.direction(), np.random.default_rng(0)
     params = random.normal(0, 1, 99).astype(np.float32)
     state = direction.init(params)
-    leaf = torch.tensor(params, dtype=torch.float64, requires_grad=True)
-    optimizer = reference.optimizer(name, [leaf], **theirs)
-    for _ in range(5):
-        leaf.grad = torch.tensor(random.normal(0, 0.1, 99))
-        before = leaf.detach().numpy().copy()
-        grads = leaf.grad.numpy().astype(np.float32)
-        step, state = direction.update(grads, state, np.float32(before))
-        optimizer.step()
+    gradients = random.normal(0, 0.1, (5, 99))
+    seen = ask("moves", name, params, gradients, theirs)
+    for gradient, (before, after) in zip(gradients, pairwise(seen), strict=True):
+        step, state = direction.update(np.float32(gradient), state, np.float32(before))
         moved = -settings.learning_rate * np.asarray(step)
-        assert error(moved, leaf.detach().numpy() - before) < ALONE.get(name, 2e-6)
+        assert error(moved, after - before) < ALONE.get(name, 2e-6)
 
 
 # With fewer rows, some weights see no input at all that is not zero: their gradient is
@@ -74,31 +69,16 @@ NO_GRADIENT = ("params", "head", "bias")
 
 
 def five_steps(optimizer: str, seed: int) -> list | None:
-    """Batches, and PyTorch's losses and weights after each; None if a ReLU is near.
-
-    The last dictionaries say which weights had no small gradient so far.
-    """
-    nets = make_pair("resnet10", 3).restore()
-    optimizers = [reference.optimizer(optimizer, net.parameters()) for net in nets]
-    steps, live = [], [{}, {}]
+    """Batches, and PyTorch's answer to each; None if a ReLU is near."""
+    ours, theirs = [], []
     for i, (epoch, count) in enumerate(STEPS):
-        ours, theirs = batch(ROWS, count, 3, seed + 1000 * i)
-        if nearest(copy.deepcopy(nets[0]), theirs[0]) < NEAR:
-            return None
-        result = reference.joint_loss(*nets, *theirs, epoch >= 120, WEIGHT, MARGIN)
-        for o in optimizers:
-            o.param_groups[0]["lr"] *= 0.1 if epoch == 160 else 1.0
-            o.zero_grad()
-        result["joint"].backward()
-        for o in optimizers:
-            o.step()
-        for net, seen in zip(nets, live, strict=True):
-            for path, g in reference.dump(net, gradients=True).items():
-                seen[path] = seen.get(path, True) & (np.abs(g) > SMALL)
-        loss = float(result["cross_entropy"].detach()) * count
-        copies = [dict(seen) for seen in live]
-        steps.append((epoch, ours, loss, [reference.dump(net) for net in nets], copies))
-    return steps
+        images, labels, mask = batch(ROWS, count, 3, seed + 1000 * i)
+        ours.append((epoch, (images, labels, mask)))
+        factor = 0.1 if epoch == 160 else 1.0
+        theirs.append((images[:count], labels[:count], epoch >= 120, factor))
+    how = optimizer, theirs, WEIGHT, MARGIN, NEAR
+    answers = ask("steps", *make_pair("resnet10", 3).torch, *how)
+    return answers and [(*o, answer) for o, answer in zip(ours, answers, strict=True)]
 
 
 def distance(a: dict, b: dict) -> float:
@@ -145,13 +125,17 @@ def test_five_steps(optimizer):
     seeds = itertools.count(SEEDS[optimizer])
     steps = next(filter(None, (five_steps(optimizer, seed) for seed in seeds)))
     step, state = make_step(optimizer)
-    for epoch, images, expected, theirs, live in steps:
+    live = [{}, {}]  # which weights had no small gradient so far
+    for epoch, images, answer in steps:
         state, (loss, _) = step(state, *images, jnp.int32(epoch))
-        assert error(loss, expected) < 2e-6
+        assert error(loss, answer["loss"]) < 2e-6
+        for seen, gradients in zip(live, answer["gradients"], strict=True):
+            for path, g in gradients.items():
+                seen[path] = seen.get(path, True) & (np.abs(g) > SMALL)
         ours = state.variables, {"params": state.loss_params}
-        first = pair.variables, pair.module_variables
+        first, theirs = (pair.variables, pair.module_variables), answer["weights"]
         for a, b, start, mask in zip(ours, theirs, first, live, strict=True):
-            a, start = reference.flatten(a), reference.flatten(start)
+            a, start = flatten(a), flatten(start)
             if optimizer == "adamw":
                 alone = NO_GRADIENT if b is theirs[1] else None
                 assert distance(a, {p: b[p] for p in b if p != alone}) < STEPPED_ALL

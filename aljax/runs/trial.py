@@ -134,7 +134,8 @@ def open_trial(
         session: what the process shares.
         run: which run.
         folder: its folder, created.
-        inherited: the weights that the trial before left, for `reset=never`.
+        inherited: what the trial before left, for `reset=never`; its network goes on,
+            beside a new loss prediction module.
 
     Raises:
         Damaged: rows are missing that the checkpoint has seen written.
@@ -146,13 +147,22 @@ def open_trial(
     pool = Pool(session.pool_size)
     trial = Trial(session, run, folder, checkpoints, programs, pool)
     if saved is None:
-        trial.put(programs.init(key) if inherited is None else inherited)
+        trial.put(_first_state(programs.init(key), inherited))
         return trial
     _check_rows(folder, saved)
     trial.pool = Pool(session.pool_size, saved.labelled)
     trial.progress = saved.progress
     trial.put(saved.state)
     return trial
+
+
+def _first_state(fresh: TrainState, inherited: TrainState | None) -> TrainState:
+    """What a trial begins with; in the study, too, its loss module was its own."""
+    if inherited is None:
+        return fresh
+    return inherited._replace(
+        loss_params=fresh.loss_params, loss_opt_state=fresh.loss_opt_state
+    )
 
 
 def _check_rows(folder: RunFolder, saved: Saved) -> None:

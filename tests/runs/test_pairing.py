@@ -12,6 +12,7 @@ from aljax.grid import expand
 from aljax.keys import key_for
 from aljax.runs.curves import write_results
 from aljax.runs.folder import RunFolder
+from aljax.runs.trial import open_trial
 from tests.support.tiny import CONFIG, results, run
 
 
@@ -137,6 +138,33 @@ def test_reset_never_leaks_and_says_so(session, tmp_path):
     # Resumed after its first trial, the second finds the weights again.
     shutil.rmtree(tmp_path / group[1].folder)
     assert results(run(session, config, tmp_path)[1]) == results(second)
+
+
+def test_reset_never_renews_the_loss_module_and_keeps_the_network(session, tmp_path):
+    config = replace(replace(CONFIG, "reset", "never"), "trials", 2)
+    ((_, second),) = expand(config)
+    programs = session.programs(config)
+    left = programs.init(key_for(7, 7, 7, "weights"))
+    folder = RunFolder(tmp_path / second.folder)
+    folder.create(second, session.dataset, session.devices)
+    trial = open_trial(session, second, folder, left)
+    trial.checkpoints.close()
+    fresh = programs.init(key_for(config.seed, 2, 1, "weights"))
+
+    def same(a, b):
+        return all(map(np.array_equal, jax.tree.leaves(a), jax.tree.leaves(b)))
+
+    assert same(trial.state.variables, left.variables)
+    assert same(trial.state.loss_params, fresh.loss_params)
+    assert not same(trial.state.loss_params, left.loss_params)
+    assert same(trial.state.loss_opt_state, fresh.loss_opt_state)
+
+
+def test_colour_of_the_padding_reaches_training(session, undisturbed, tmp_path):
+    config = replace(CONFIG, "augmentation.padding", "mean")
+    (mean,) = run(session, config, tmp_path)
+    assert mean[0]["queried"] == undisturbed[1][0]["queried"]
+    assert mean[0]["test_loss"] != undisturbed[1][0]["test_loss"]
 
 
 def test_bfloat16_computes_narrow_and_keeps_weights_wide(session, tmp_path):

@@ -4,12 +4,14 @@ The tests hold aljax against this file, so it is short and slow, shares no code 
 aljax, and follows the papers' notation. `load` and `dump` move weights between the two.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+from tests.support.trees import flatten
 
 BLOCKS = {
     "resnet10": (1, 1, 1, 1),
@@ -217,15 +219,6 @@ def _entries(net: nn.Module) -> Iterator[tuple[tuple[str, ...], torch.Tensor, tu
         yield ("params", name, "bias"), layer.bias, (0,)
 
 
-def flatten(tree: dict, prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], object]:
-    """Nested dictionaries -> {path: leaf}."""
-    flat = {}
-    for key, value in tree.items():
-        path = (*prefix, key)
-        flat |= flatten(value, path) if isinstance(value, dict) else {path: value}
-    return flat
-
-
 @torch.no_grad()
 def load(net: nn.Module, variables: dict) -> nn.Module:
     """Copies aljax variables into `net`; every one must find its tensor."""
@@ -238,14 +231,20 @@ def load(net: nn.Module, variables: dict) -> nn.Module:
     return net
 
 
-def dump(net: nn.Module, gradients: bool = False) -> dict[tuple[str, ...], np.ndarray]:
-    """Copies `net` out as {path: array in aljax's layout}, or its gradients."""
+def dump(
+    net: nn.Module, of: Callable[[torch.Tensor], torch.Tensor | None] | None = None
+) -> dict[tuple[str, ...], np.ndarray]:
+    """Copies `net` out as {path: array in aljax's layout}.
+
+    With `of`, what that gives for each parameter, such as its gradient; None is zeros.
+    """
     flat = {}
     for path, tensor, axes in _entries(net):
-        if gradients and path[0] == "batch_stats":
-            continue
-        if gradients:
-            tensor = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+        if of is not None:
+            if path[0] == "batch_stats":
+                continue
+            given = of(tensor)
+            tensor = torch.zeros_like(tensor) if given is None else given
         flat[path] = tensor.detach().numpy().transpose(axes).copy()
     return flat
 
