@@ -23,6 +23,7 @@ _VARIABLES = {
 }
 _COLOURS = re.compile("|".join(_VARIABLES))
 _FONT = re.compile(r"(font:[^;]*?\d+(?:\.\d+)?px)[^;]*")
+_FAINT = re.compile(r"(stroke-opacity): ([\d.]+)")
 _LONG = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 _SPACES = re.compile(r" ?([A-Za-z]) ?")  # around the commands of a path
 _ID = re.compile(r"#([^)]+)")
@@ -101,6 +102,7 @@ def _adapt(element: ElementTree.Element, name: str, ids: dict[str, str]) -> None
             attributes[key] = _ID.sub(lambda m: f"#{renamed(m[1])}", attributes[key])
     if "style" in attributes:
         found = _COLOURS.sub(lambda m: _VARIABLES[m[0]], attributes["style"])
+        found = _FAINT.sub(r"\1:calc(\2*var(--more))", found)
         found = _FONT.sub(r"\1 var(--sans)", found)
         attributes["style"] = found.replace("; ", ";").replace(": ", ":")
     for key in _NUMBERS:

@@ -57,6 +57,33 @@ def test_one_trial_has_no_band_and_random_is_grey_and_dashed():
     assert not axes.collections
 
 
+def test_titles_take_two_lines_where_one_is_too_short():
+    def titles(*strategies):
+        runs = [
+            record([0.5, 0.6], model=model, strategy=strategy)
+            for model in ("resnet18", "resnet34")
+            for strategy in strategies
+        ]
+        figure = curves(setting(*runs), "optimizer", width=NARROW)
+        return [axes.get_title(loc="left") for axes in figure.axes]
+
+    assert titles("margin", "learning_loss")[:2] == [
+        "ResNet18 · margin",
+        "ResNet18 · learning loss",
+    ]
+    own, two = titles("margin", "x" * 40)[:2][::-1]
+    assert own.startswith("ResNet18\nxxxxxxxx") and own.endswith("x…")
+    assert two == "ResNet18\nmargin"
+
+
+def test_no_axis_goes_beyond_what_an_accuracy_can_be():
+    wide = setting(
+        *(record([a, 0.9], trial=t) for t, a in ((1, 0.2), (2, 0.9), (3, 1.0)))
+    )
+    low, high = curves(wide).axes[0].get_ylim()
+    assert -7 < low <= 0 and 100 <= high < 107  # the interval ends at 174
+
+
 def test_line_ends_carry_names_in_the_order_of_their_heights():
     (axes,) = curves(THREE).axes
     names = {text.get_text(): text.get_position()[1] for text in axes.texts}

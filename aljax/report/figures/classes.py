@@ -143,33 +143,28 @@ def bought(
         )
         table = 100 * np.array([share[shown] for share in ratios.values()])
         _join(axes, table)
-        axes.plot(
-            100 * pool[shown],
-            range(len(rows)),
-            linestyle="",
-            marker="|",
-            markersize=11,
-            markeredgewidth=1.6,
-            color=INK,
-            label="_pool",
-            zorder=2.5,
-        )
-        for name, shares_ in zip(ratios, table, strict=True):
-            look = looks[name]
-            axes.plot(
-                shares_,
-                range(len(rows)),
-                linestyle="",
-                marker=look.marker,
-                markersize=5.5,
-                color=look.colour,
-                label=look.label,
-                zorder=look.depth,
-            )
+        ticks = {"marker": "|", "markersize": 11, "markeredgewidth": 1.6}
+        _dots(axes, 100 * pool[shown], Look("_pool", INK, depth=2.5), ticks)
+        for name, values in zip(ratios, table, strict=True):
+            dots = {"marker": looks[name].marker, "markersize": 5.5}
+            _dots(axes, values, looks[name], dots)
         axes.set_yticks(range(len(rows)), rows)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(axis="x")
     return figure
+
+
+def _dots(axes: Axes, values: np.ndarray, look: Look, marks: dict) -> None:
+    """A mark for each class, from above."""
+    axes.plot(
+        values,
+        range(len(values)),
+        linestyle="",
+        color=look.colour,
+        label=look.label,
+        zorder=look.depth,
+        **marks,
+    )
 
 
 def _join(axes: Axes, table: np.ndarray) -> None:

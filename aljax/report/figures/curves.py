@@ -36,6 +36,7 @@ def curves(
     field: str = "test_accuracy",
     heading: str = "Test accuracy, %",
     factor: float = 100.0,
+    bounds: tuple[float, float] = (0.0, 100.0),
     only: Mapping[str, Sequence[str]] | None = None,
     reference: Sequence[Curve] = (),
 ) -> Figure:
@@ -53,6 +54,7 @@ def curves(
         field: of a row, a number.
         heading: what the field is, with its unit.
         factor: that gives the field this unit.
+        bounds: between which it lies, in this unit.
         only: names to show of a kind; None: all.
         reference: published curves to lay under panels of the same network, optimizer
             and strategies.
@@ -67,7 +69,7 @@ def curves(
     names = _names(shown, setting, by)
     looks = {name: palette.look(by, name) for name in names}
     if len(names) > MOST:
-        return _one_by_one(shown, looks, width, heading)
+        return _one_by_one(shown, looks, width, heading, bounds)
     columns = _columns(shown, by, width)
     named = width / columns >= (2.9 if len(names) > 1 else 99)
     under = _comparable(reference, shown, by)
@@ -83,7 +85,7 @@ def curves(
             key=key + [PUBLISHED] * bool(under),
             space=_space(list(looks.values()) if named else ()),
         )
-        _limit(all_axes[0], shown, under)
+        _limit(all_axes[0], shown, under, bounds)
         for axes, panel in zip(all_axes, shown, strict=True):
             _fill(axes, panel, looks, by, under, named)
         lines.format_axes(all_axes, counts(shown))
@@ -156,10 +158,10 @@ def _space(named: Sequence[Look]) -> Space:
     return Space(right=right, across=right + 0.12)
 
 
-def _limit(axes, shown: Sequence[Panel], under: Sequence[Curve]) -> None:
+def _limit(axes, shown: Sequence[Panel], under: Sequence[Curve], bounds) -> None:
     every = [s for panel in shown for s in panel.series.values()]
     published = [100 * value for curve in under for value in curve.accuracy]
-    lines.set_limits(axes, counts(shown), lines.extent(every) + published)
+    lines.set_limits(axes, counts(shown), lines.extent(every, bounds) + published)
 
 
 def _comparable(
@@ -197,7 +199,9 @@ def counts(shown: Sequence[Panel]) -> np.ndarray:
     return np.unique(np.concatenate(every))
 
 
-def _one_by_one(shown, looks: Mapping[str, Look], width: float, heading: str) -> Figure:
+def _one_by_one(
+    shown, looks: Mapping[str, Look], width: float, heading: str, bounds
+) -> Figure:
     """A panel for each name of each facet; the others of it behind, in grey."""
     places = [
         (panel, name) for panel in shown for name in looks if name in panel.series
@@ -216,7 +220,7 @@ def _one_by_one(shown, looks: Mapping[str, Look], width: float, heading: str) ->
             heading=heading,
             below="Labels",
         )
-        _limit(all_axes[0], shown, ())
+        _limit(all_axes[0], shown, (), bounds)
         for axes, (panel, name) in zip(all_axes, places, strict=True):
             for other, series in panel.series.items():
                 if other != name:

@@ -76,37 +76,19 @@ def draw(
         among: how many series the axes have.
         mean_only: whether to leave out band and trials.
     """
-    faint = min(1.0, 3 / among)
-    small = inches(axes)[0] < 2.6
-    mean, low, high = (series.part(name) for name in ("mean", "low", "high"))
+    faint, small = min(1.0, 3 / among), inches(axes)[0] < 2.6
+    if not mean_only:
+        _draw_band(axes, series, look, faint * BAND)
     if len(series.values) > 1 and not mean_only:
-        lines = [np.column_stack([series.labels, row]) for row in series.values]
-        axes.add_collection(
-            LineCollection(
-                lines,
-                colors=look.colour,
-                linewidths=0.9,
-                alpha=faint * TRIALS,
-                zorder=look.depth - 0.5,
-                clip_on=False,
-                label="_trials",
-            )
+        trials = [np.column_stack([series.labels, row]) for row in series.values]
+        style = {"colors": look.colour, "linewidths": 0.9, "alpha": faint * TRIALS}
+        drawn = LineCollection(
+            trials, **style, zorder=look.depth - 0.5, clip_on=False, label="_trials"
         )
-    if np.isfinite(low).any() and not mean_only:
-        axes.fill_between(
-            series.labels,
-            low,
-            high,
-            color=look.colour,
-            alpha=faint * BAND,
-            linewidth=0,
-            zorder=look.depth - 0.6,
-            clip_on=False,
-            label="_band",
-        )
+        axes.add_collection(drawn)
     axes.plot(
         series.labels,
-        mean,
+        series.part("mean"),
         color=look.colour,
         linestyle=look.dashes,
         linewidth=1.0 if mean_only else 1.3 if small else 1.7,
@@ -118,6 +100,22 @@ def draw(
         clip_on=False,  # the limits hold all of it
         label=look.label,
     )
+
+
+def _draw_band(axes: Axes, series: Series, look: Look, opacity: float) -> None:
+    """The interval of the mean, where there are trials enough for one."""
+    low, high = series.part("low"), series.part("high")
+    if np.isfinite(low).any():
+        axes.fill_between(
+            series.labels,
+            low,
+            high,
+            color=look.colour,
+            alpha=opacity,
+            linewidth=0,
+            zorder=look.depth - 0.6,
+            label="_band",
+        )
 
 
 def name_ends(axes: Axes, ends: Sequence[tuple[float, Look]]) -> None:
@@ -176,13 +174,20 @@ def set_limits(axes: Axes, labels: np.ndarray, values: Sequence[float]) -> None:
     axes.set_xlim(labels.min() - air, labels.max() + 0.5 * air)
 
 
-def extent(all_series: Sequence[Series]) -> list[float]:
-    """Everything that is drawn of some series: trials and the ends of bands."""
+def extent(
+    all_series: Sequence[Series], bounds: tuple[float, float] = (-np.inf, np.inf)
+) -> list[float]:
+    """Everything that is drawn of some series: trials and the ends of bands.
+
+    Args:
+        all_series: drawn on the same axes.
+        bounds: beyond which no value can lie, though an interval of few trials may.
+    """
     parts = [
         np.concatenate([s.values.ravel(), s.part("low"), s.part("high")])
         for s in all_series
     ]
-    return np.concatenate(parts).tolist()
+    return np.clip(np.concatenate(parts), *bounds).tolist()
 
 
 def thousands(value: float, _: object = None) -> str:

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from aljax.report.style import INK, MUTED, Look
 
 LINE = 0.19  # inches from one line of text to the next
+_SMALLEST = 7.0  # points of a title
 
 
 @dataclass(frozen=True)
@@ -59,48 +60,46 @@ def panels(
     Returns:
         the figure and its axes, row by row.
     """
-    rows = math.ceil(len(titles) / columns)
     if not below:
         space = replace(space, bottom=space.bottom - LINE + 0.03)
+    across = space.across + space.left * (not share)
+    inner = width - space.left - space.right - (columns - 1) * across
+    room = inner / columns + 0.7 * space.across
+    if any(text_width(title, 1.1 * _SMALLEST) > room for title in titles):
+        titles = [title.replace(" · ", "\n") for title in titles]
+        space = replace(space, title=space.title + 0.75 * LINE)
+    top = space.title if any(titles) else 0.06
     keys = key_rows(key, width - space.right)
     head = 0.1 + LINE * (bool(heading) + len(keys)) + 0.06 * bool(keys) + strip
-    top = space.title if any(titles) else 0.06
+    rows = math.ceil(len(titles) / columns)
     total = head + rows * (top + height + space.down) - space.down + space.bottom
     figure = Figure(figsize=(width, total))
-    inner = (
-        width
-        - space.left
-        - space.right
-        - (columns - 1) * (space.across + space.left * (not share))
-    )
     made: list[Axes] = []
     for i, title in enumerate(titles):
         row, column = divmod(i, columns)
-        x = space.left + column * (
-            inner / columns + space.across + space.left * (not share)
-        )
+        x = space.left + column * (inner / columns + across)
         y = total - head - (row + 1) * (top + height) - row * space.down
-        axes = figure.add_axes(
-            (x / width, y / total, inner / columns / width, height / total),
-            sharex=made[0] if made and share else None,
-            sharey=made[0] if made and share else None,
-        )
-        _title(axes, title, inner / columns + 0.7 * space.across)
-        made.append(axes)
+        first = made[0] if made and share else None
+        box = (x / width, y / total, inner / columns / width, height / total)
+        made.append(figure.add_axes(box, sharex=first, sharey=first))
+        _title(made[-1], title, room)
         if share:
-            axes.tick_params(
-                labelleft=column == 0, labelbottom=i + columns >= len(titles)
-            )
+            lowest = i + columns >= len(titles)
+            made[-1].tick_params(labelleft=column == 0, labelbottom=lowest)
     _write(figure, heading, below, keys, space)
     return figure, made
 
 
 def _title(axes: Axes, title: str, room: float) -> None:
     """A panel's title, in smaller type or shortened where there is no room for it."""
-    size = min(9.0, max(7.0, 9.0 * room / max(text_width(title, 9.9), 0.1)))
-    while len(title) > 4 and text_width(title, 1.1 * size) > room:
-        title = title[:-2] + "…"
-    axes.set_title(title, color=INK, fontweight="bold", fontsize=size)
+    parts = title.split("\n")
+    widest = max(text_width(part, 9.9) for part in parts)
+    size = min(9.0, max(_SMALLEST, 9.0 * room / max(widest, 0.1)))
+    for i, part in enumerate(parts):
+        while len(part) > 4 and text_width(part, 1.09 * size) > room:
+            part = parts[i] = part[:-2] + "…"
+    text = "\n".join(parts)
+    axes.set_title(text, color=INK, fontweight="bold", fontsize=size)
 
 
 def inches(axes: Axes) -> tuple[float, float]:
