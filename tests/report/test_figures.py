@@ -16,6 +16,7 @@ from aljax.report.figures.curves import curves
 from aljax.report.figures.differences import differences, penalties
 from aljax.report.figures.lines import Series, apart, thousands
 from aljax.report.figures.overlap import overlap
+from aljax.report.gallery import pictures
 from aljax.report.reference import Curve
 from aljax.report.style import NARROW, RANDOM, Look, Palette
 from tests.support.records import record, setting
@@ -372,3 +373,11 @@ def test_a_figure_on_a_page_follows_its_colours_and_keeps_its_place():
         for path in (old, new)
     ]
     np.testing.assert_allclose(*numbers, atol=0.051)
+
+
+def test_every_picture_can_be_drawn_by_itself():
+    found = pictures(THREE)
+    assert {"accuracy_by_strategy", "against_random"} <= found.keys()
+    assert "calibration_error" not in found  # was not recorded
+    (axes,) = found["accuracy_by_strategy"].draw(NARROW).axes
+    assert set(_lines(axes)) == {"entropy", "random"}

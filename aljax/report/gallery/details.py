@@ -32,8 +32,8 @@ def _runs(setting: Setting, pair: tuple[str, str]) -> Runs:
 
 
 def _class_names(setting: Setting, count: int) -> list[str]:
-    known = setting.class_names
-    return list(known) if known else [f"class {i}" for i in range(count)]
+    known = [str(name) for name in setting.class_names or ()][:count]
+    return known + [f"class {i}" for i in range(len(known), count)]
 
 
 def classes(setting: Setting) -> list[Picture | Missing]:
