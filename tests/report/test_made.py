@@ -1,0 +1,45 @@
+"""What a page says of how its runs were made."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from aljax.report.made import configuration, facts
+from aljax.report.runs import Study
+from tests.support.records import record
+
+
+def _study(*runs):
+    return Study((Path("runs"),), runs, (), {}, ())
+
+
+def test_values_that_differ_are_counted():
+    runs = [
+        record([0.5], trial=1, precision="float32"),
+        record([0.5], trial=2, precision="float32"),
+        replace(record([0.5], trial=3, precision="bfloat16"), state="failed"),
+    ]
+    about = {"device": "1 x cpu", "versions": {"jax": "0.10", "aljax": "0.1"}}
+    runs[0] = replace(runs[0], about=about)
+    found = dict(facts(_study(*runs), "aljax report --workdir=runs"))
+    assert found["Command"] == "aljax report --workdir=runs"
+    assert found["Runs"] == "2 done and 1 failed"
+    assert found["Precision"] == "bfloat16 (1 run), float32 (2 runs)"
+    assert found["Device"] == "1 x cpu (1 run), not recorded (2 runs)"
+    assert found["Versions"].startswith("aljax 0.1, jax 0.10 (1 run)")
+    assert found["Seeds"] == "0"
+
+
+def test_many_values_are_cut_short():
+    runs = [record([0.5], width=width) for width in range(8)]
+    runs = [replace(run, config=run.config | {"seed": i}) for i, run in enumerate(runs)]
+    found = dict(facts(_study(*runs), None))
+    assert found["Seeds"].endswith("5 (1 run) and 2 more")
+    assert found["Command"] == "not recorded"
+    assert dict(configuration(_study(*runs)))["width"] == "8 values"
+
+
+def test_the_configuration_lists_what_is_shared_first():
+    runs = [record([0.5], width=16, epochs=3), record([0.5], width=64, epochs=3)]
+    lines = configuration(_study(*runs))
+    assert lines[-1] == ("width", "16 | 64")
+    assert ("epochs", "3") in lines[:-1]
