@@ -42,14 +42,15 @@ def _states(runs: Iterable[Record]) -> str:
     return names.listed([f"{states.count(s)} {s}" for s in sorted(set(states))])
 
 
-def _values(runs: Iterable[Record], of: Callable[[Record], Any], most=_MOST) -> str:
+def _values(
+    runs: Iterable[Record], of: Callable[[Record], Any], most: int = _MOST
+) -> str:
     """The values of all runs, each with its count where there are several."""
     counts: dict[Any, int] = {}
     for run in runs:
         value = of(run)
-        counts[value if value not in (None, "") else "not recorded"] = (
-            counts.get(value if value not in (None, "") else "not recorded", 0) + 1
-        )
+        value = "not recorded" if value in (None, "") else value
+        counts[value] = counts.get(value, 0) + 1
     if len(counts) == 1:
         return str(next(iter(counts)))
     order = sorted(counts, key=lambda v: (isinstance(v, str), v))

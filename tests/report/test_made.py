@@ -39,7 +39,7 @@ def test_many_values_are_cut_short():
 
 
 def test_the_configuration_lists_what_is_shared_first():
-    runs = [record([0.5], width=16, epochs=3), record([0.5], width=64, epochs=3)]
+    runs = [record([0.5], batch=size, epochs=3) for size in (16, 64)]
     lines = configuration(_study(*runs))
-    assert lines[-1] == ("width", "16 | 64")
+    assert lines[-1] == ("batch", "16 | 64")
     assert ("epochs", "3") in lines[:-1]

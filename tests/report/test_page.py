@@ -160,6 +160,7 @@ def test_without_images_a_sentence_stands_for_them(tmp_path):
     ("changes", "said"),
     [
         ({"trials": 1}, "One trial a line (n = 1)"),
+        ({"trials": 1}, "the differences of one trial (n = 1): no interval"),
         ({"trials": 2}, "thin lines the trials; too few for an interval"),
         ({"strategies": ("random",)}, "Only random was run"),
         ({"strategies": ("entropy",)}, "Random was not run"),

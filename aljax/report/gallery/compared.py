@@ -84,6 +84,8 @@ def _counted(parts: Iterable[Mapping[str, Series]]) -> str:
     """What lines, bands and thin lines are, and of how many trials."""
     counts = {len(series.values) for part in parts for series in part.values()}
     low, high = min(counts), max(counts)
+    if high == 1:
+        return "Lines are the differences of one trial (n = 1): no interval."
     span = f"{low} to {high}" if low < high else f"{low}"
     few = "; too few for an interval" if high < FEWEST else ", bands 95 % t intervals"
     return f"Lines are means of n = {span} differences, thin lines the trials{few}."
