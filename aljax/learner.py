@@ -160,13 +160,32 @@ def _dropout(recipe: Recipe) -> dict[str, Any]:
     return {"dropout": Dropout(recipe.dropout, AXIS)}
 
 
+def _image(learner: Learner) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((1, *learner.recipe.image_shape), jnp.float32)
+
+
+def check_embedding(learner: Learner) -> None:
+    """Refuses a network without an embedding: ValueError. Nothing is computed."""
+    features = jax.eval_shape(
+        lambda key, x: learner.network.init_with_output(key, x)[0],
+        jax.eval_shape(lambda: jax.random.key(0)),
+        _image(learner),
+    )
+    if features.embedding is None:
+        raise ValueError(
+            f"--config.strategy reads embeddings, but --config.model: "
+            f"{learner.recipe.model} has none; choose another strategy, or let the "
+            "network's Features have an embedding."
+        )
+
+
 def init(learner: Learner, key: jax.Array) -> TrainState:
     """Draws fresh weights; the network's do not depend on the module's presence.
 
     Raises:
         ValueError: the network shows no stages, and a loss prediction module is wanted.
     """
-    image = jax.ShapeDtypeStruct((1, *learner.recipe.image_shape), jnp.float32)
+    image = _image(learner)
     network_key, module_key = jax.random.split(key)
     # Lazily: shapes flow through the network, but no arithmetic to be compiled.
     variables = learner.network.lazy_init(network_key, image)

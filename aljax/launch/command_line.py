@@ -9,7 +9,7 @@ from absl import flags
 
 from aljax import recipes
 from aljax.config import Config, flatten
-from aljax.launch import side_by_side, slurm
+from aljax.launch import queue, side_by_side, slurm
 from aljax.launch.flags import parse, usage
 from aljax.launch.reporting import report_at_end
 from aljax.machine import allocator, processes
@@ -57,7 +57,7 @@ def _submit(values: flags.FlagValues, plan: Plan) -> int:
             "side by side."
         )
     plan.check(values.devices or slurm.devices(given))
-    waiting, left_out = slurm.unfinished(plan)
+    waiting, left_out = queue.unfinished(plan)
     count = f"{len(waiting)} of {len(plan.groups)} tasks; {left_out}"
     if not waiting:
         answer(f"{count}; nothing was submitted.")
@@ -67,7 +67,7 @@ def _submit(values: flags.FlagValues, plan: Plan) -> int:
         answer(f"{script}\n{count}; nothing was submitted or written.")
         return DONE
     plan.prepare_data()
-    job = slurm.submit(script, plan.workdir)
+    job = queue.submit(script, plan.workdir)
     answer(f"job {job}: {count}.\nlogs: {plan.workdir / slurm.FOLDER / job}_*.log")
     return DONE
 

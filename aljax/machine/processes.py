@@ -32,32 +32,18 @@ HEARTBEAT_SECONDS = 60  # a process that is silent for so long is taken for dead
 LEAVE_SECONDS = 1  # that the first process gives the others to leave before it
 # Whether this process, the first, is doing something for all of them.
 _for_all = SimpleNamespace(acting=False)
-_HEADER_BYTES = 2**12
-_CHUNK_BYTES = 2**22
+_HEADER_BYTES, _CHUNK_BYTES = 2**12, 2**22
 # Where those that start processes say how many there are, and which one this is.
 _LAUNCHERS = {
     "srun": ("SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID"),
     "mpirun": ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
 }
 # How an error of a program begins: with the name of a status.
-_STATUSES = (
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "ABORTED",
-    "FAILED_PRECONDITION",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-)
+_STATUSES = """
+    CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS
+    PERMISSION_DENIED RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE
+    UNIMPLEMENTED INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED
+""".split()
 
 
 def define_flags(values: flags.FlagValues) -> None:
@@ -107,10 +93,8 @@ def _check(coordinator: str | None, count: int | None, index: int | None) -> Non
             f"--coordinator={coordinator}: write HOST:PORT, with a port of 1 to 65535."
         )
     if not 0 <= index < count:
-        raise ValueError(
-            f"--process={index}: choose 0 to {count - 1}, one for each of "
-            f"--processes={count}."
-        )
+        each = f"one for each of --processes={count}"
+        raise ValueError(f"--process={index}: choose 0 to {count - 1}, {each}.")
 
 
 def _local_devices() -> list[int] | None:

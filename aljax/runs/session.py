@@ -9,7 +9,15 @@ import numpy as np
 from aljax.config import Config
 from aljax.data import Dataset
 from aljax.inference import make_predict
-from aljax.learner import Recipe, TrainState, init, make_learner, make_recipe, restart
+from aljax.learner import (
+    Recipe,
+    TrainState,
+    check_embedding,
+    init,
+    make_learner,
+    make_recipe,
+    restart,
+)
 from aljax.machine.clock import CompileClock
 from aljax.machine.devices import Devices, replicate
 from aljax.machine.preemption import Preempted, Preemption
@@ -79,6 +87,8 @@ class Session:
         recipe = make_recipe(config, self.dataset, with_module, stochastic)
         if recipe not in self._programs:
             learner = make_learner(recipe)
+            if "embedding" in needs:
+                check_embedding(learner)
             start = jax.jit(lambda key: init(learner, key))
             earlier = self.paces(kind_of(config, self.devices))
             self.console.compiling(config, earlier)

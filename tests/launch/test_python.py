@@ -27,8 +27,17 @@ class Plain(nn.Module):
         return aljax.Features(nn.Dense(self.classes)(embedding), (), embedding)
 
 
+class Bare(Plain):
+    """The same, and it keeps its embedding to itself."""
+
+    @nn.compact
+    def __call__(self, x, mask=None, train=False):
+        return aljax.Features(nn.Dense(self.classes)(x.mean((1, 2))))
+
+
 @pytest.fixture(autouse=True)
 def networks(monkeypatch):
+    monkeypatch.setitem(aljax.MODELS, "bare", Bare)
     monkeypatch.setitem(aljax.MODELS, "tiny", partial(ResNet, BasicBlock, (1,)))
     monkeypatch.setitem(aljax.MODELS, "plain", Plain)
 
@@ -132,6 +141,12 @@ def test_a_network_without_norm_or_stages_works_where_it_can(tmp_path):
     with pytest.raises(ValueError, match="plain shows no stages.*train=needed"):
         aljax.run(tiny_config(model="plain"), workdir=tmp_path / "always")
     assert not (tmp_path / "always").exists()
+    no_embedding = tiny_config(
+        model="bare", strategy="k_center", loss_prediction={"train": "needed"}
+    )
+    with pytest.raises(ValueError, match="bare has none; choose another strategy"):
+        aljax.run(no_embedding, workdir=tmp_path / "bare")
+    assert not (tmp_path / "bare").exists()
     needed = tiny_config(
         model="plain", strategy="margin", loss_prediction={"train": "needed"}
     )
