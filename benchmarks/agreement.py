@@ -22,7 +22,8 @@ from aljax.config import Config, LossPrediction
 from aljax.data import Data, load
 from aljax.learner import init, make_learner, make_recipe
 from aljax.machine.devices import EVERYWHERE, choose_devices, spmd
-from aljax.runs.folder import provenance, write_json
+from aljax.runs.folder import write_json
+from aljax.runs.provenance import provenance
 from aljax.training import joint_loss
 from tests.support.trees import flatten
 

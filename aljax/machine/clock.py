@@ -1,5 +1,6 @@
 """Clocks: what compiling took, apart from the work itself, and what memory was used."""
 
+import os
 import resource
 import time
 
@@ -61,6 +62,13 @@ def peak_device_bytes() -> int | None:
     stats = [device.memory_stats() for device in jax.local_devices()]
     peaks = [s["peak_bytes_in_use"] for s in stats if s and "peak_bytes_in_use" in s]
     return max(peaks, default=None)
+
+
+def memory_bytes() -> int:
+    """Memory of a device where the backend tells, else of this machine."""
+    limits = [device.memory_stats() or {} for device in jax.local_devices()]
+    known = [limit["bytes_limit"] for limit in limits if "bytes_limit" in limit]
+    return min(known, default=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 def peak_host_bytes() -> int:

@@ -18,7 +18,7 @@ from aljax.learner import (
     make_recipe,
     restart,
 )
-from aljax.machine.clock import CompileClock
+from aljax.machine.clock import CompileClock, memory_bytes
 from aljax.machine.devices import Devices, replicate
 from aljax.machine.preemption import Preempted, Preemption
 from aljax.machine.processes import largest
@@ -38,6 +38,32 @@ class Programs:
     train: Callable
     predict: Callable
     stochastic: bool  # whether `predict` takes a key
+
+
+def check_memory(recipe: Recipe, devices: int, available: int) -> None:
+    """Refuses batches that cannot fit, whatever else is in memory: ValueError.
+
+    Training keeps two arrays of the first stage at least: its images and their
+    gradient; scoring keeps one.
+
+    Args:
+        recipe: gives the sizes.
+        devices: that share a batch.
+        available: memory of a device, in bytes.
+    """
+    height, width, _ = recipe.image_shape
+    value_bytes = 2 if recipe.precision == "bfloat16" else 4
+    image = height * width * recipe.width * value_bytes
+    for field, arrays in (("batch_size", 2), ("score_batch_size", 1)):
+        size = getattr(recipe, field)
+        least = arrays * size * image // devices
+        if least > available:
+            fit = available * devices // (arrays * image)
+            raise ValueError(
+                f"--config.{field}: {size} images take {least / 2**30:.0f} GiB in the "
+                f"first stage alone, of {available / 2**30:.0f} GiB that there are; "
+                f"choose far fewer than {fit}."
+            )
 
 
 class Session:
@@ -86,6 +112,7 @@ class Session:
         stochastic = "stochastic_logits" in needs
         recipe = make_recipe(config, self.dataset, with_module, stochastic)
         if recipe not in self._programs:
+            check_memory(recipe, self.devices.size, memory_bytes())
             learner = make_learner(recipe)
             if "embedding" in needs:
                 check_embedding(learner)

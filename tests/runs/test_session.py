@@ -1,0 +1,39 @@
+"""What a session refuses before anything is compiled."""
+
+import pytest
+
+from aljax.config import Config
+from aljax.learner import make_recipe
+from aljax.machine.clock import memory_bytes
+from aljax.runs.session import check_memory
+
+GIB = 2**30
+
+
+def recipe(dataset, **fields):
+    return make_recipe(Config(**fields), dataset, with_module=False)
+
+
+# An image takes 32 x 32 x 64 x 4 B = 256 KiB in the first stage; training keeps two.
+@pytest.mark.parametrize(
+    "fields, devices, field",
+    [
+        (dict(batch_size=2**15), 1, None),  # 16 GiB of 16
+        (dict(batch_size=2**15 + 1), 1, "batch_size: 32769"),
+        (dict(batch_size=2**16), 2, None),
+        (dict(batch_size=2**16, precision="bfloat16"), 1, None),
+        (dict(batch_size=2**16, width=128, precision="bfloat16"), 1, "batch_size"),
+        (dict(score_batch_size=2**16), 1, None),
+        (dict(score_batch_size=2**17), 1, "score_batch_size: 131072 images take 32"),
+    ],
+)
+def test_batches_beyond_memory(fields, devices, field, tiny_dataset):
+    if field is None:
+        check_memory(recipe(tiny_dataset, **fields), devices, 16 * GIB)
+        return
+    with pytest.raises(ValueError, match=f"--config.{field}.*of 16 GiB.*choose"):
+        check_memory(recipe(tiny_dataset, **fields), devices, 16 * GIB)
+
+
+def test_memory_is_that_of_this_machine():
+    assert 2**28 < memory_bytes() < 2**46
