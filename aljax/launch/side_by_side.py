@@ -98,7 +98,7 @@ def carry_out(
                 first = waiting.get_nowait()[0]
             except queue.Empty:
                 return
-            command = [*task_command(argv), f"--only={first.folder}", "--noreport"]
+            command = [*task_command(argv), "--noreport", f"--only={first.folder}"]
             environment = os.environ | share.environment()
             status = _wait(subprocess.Popen(command, env=environment), asked)
             if status == PREEMPTED:
