@@ -83,18 +83,31 @@ def lloyd(
 
     def of_tile(sums, tile):
         h, real = tile
-        nearest = (lengths - 2 * dot(h, centres)).argmin(-1).astype(jnp.int32)
-        # As a product: adding rows one by one has no fixed order on a GPU.
-        members = jax.nn.one_hot(nearest, len(centres), axis=0) * real
-        total = lax.dot(members, h, precision="highest")
-        return (sums[0] + total, sums[1] + members.sum(-1)), nearest
+        squared = lengths - 2 * dot(h, centres)
+        # The first of the nearest: on CPUs, argmin takes longer than this.
+        is_nearest = squared == squared.min(-1, keepdims=True)
+        nearest = jnp.where(is_nearest, jnp.arange(len(centres)), len(centres)).min(-1)
+        group = jnp.where(real, nearest, len(centres))
+        added = lax.platform_dependent(h, group, cpu=one_by_one, default=by_product)
+        return sums + added, nearest
+
+    def one_by_one(h, group):
+        return jax.ops.segment_sum(with_ones(h), group, len(centres))
+
+    def by_product(h, group):  # which, on a GPU, has a fixed order
+        members = jax.nn.one_hot(group, len(centres), axis=0)
+        return lax.dot(members, with_ones(h), precision="highest")
+
+    def with_ones(h):
+        return jnp.concatenate([h, jnp.ones_like(h[:, :1])], -1)
 
     real = real_rows(rows.h, count)
-    none = jnp.zeros_like(centres), jnp.zeros(len(centres))
+    none = jnp.zeros((len(centres), centres.shape[1] + 1))
     sums, nearest = lax.scan(of_tile, none, tiles((rows.h, real)))
-    total, sizes = summed(sums)
-    means = total / jnp.maximum(sizes, 1)[:, None]
-    return nearest.reshape(-1), jnp.where(sizes[:, None] > 0, means, centres)
+    sums = summed(sums)
+    total, sizes = sums[:, :-1], sums[:, -1:]
+    means = total / jnp.maximum(sizes, 1)
+    return nearest.reshape(-1), jnp.where(sizes > 0, means, centres)
 
 
 def hierarchy(embedding: np.ndarray, clusters: int) -> np.ndarray:

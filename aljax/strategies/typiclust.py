@@ -20,6 +20,7 @@ followed.
 """
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -44,6 +45,7 @@ from aljax.strategies.placing import (
 from aljax.strategies.strategy import Query, shuffled
 
 SMALL = 5  # images of a cluster that has no turn
+SPARE = 8  # more neighbours than count, for as many rounds in which some are taken
 
 
 def select(query: Query) -> np.ndarray:
@@ -54,18 +56,21 @@ def select(query: Query) -> np.ndarray:
     order, cluster = order[by_cluster], cluster[by_cluster]
     turn, large = turns(cluster, labelled)
     rows = laid_out(query, order, cluster)
-    distances = functools.partial(mean_distances, query, *rows)
     free = np.ones(query.count, bool)
     chosen: list[int] = []
-    while len(chosen) < query.budget:
-        found = most_typical(distances(cluster, free), cluster, free)
+    for number in itertools.count():
+        if number % SPARE == 0:
+            neighbours = near(query, *rows, free)
+        distances = mean_distances(*neighbours, cluster, free, query.options.neighbours)
+        found = most_typical(distances, cluster, free)
         found = found[np.argsort(turn[cluster[found]])]
         first = found[turn[cluster[found]] < large]
         found = (first if len(first) else found)[: query.budget - len(chosen)]
         chosen += found.tolist()
         free[found] = False
         query.check()
-    return order[chosen]
+        if len(chosen) == query.budget:
+            return order[chosen]
 
 
 def clusters_of_all(query: Query) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -119,51 +124,62 @@ def laid_out(query: Query, order: np.ndarray, cluster: np.ndarray):
     return begun(rows), np.concatenate([cluster, own]).astype(np.int32)
 
 
+def near(query: Query, rows: Points, clusters: np.ndarray, free: np.ndarray):
+    """Distances of each candidate to its nearest free neighbours, and their positions.
+
+    SPARE more than count, `[N, m]` each; infinite where there are not so many.
+    """
+    most = query.options.neighbours + SPARE
+    run = program(nearest_rows, query.devices, (SPLIT,) * 3, (SPLIT, SPLIT), most)
+    found = run(rows, clusters, padded(free, len(clusters), False))
+    return tuple(fetch(x)[: query.count] for x in found)
+
+
 def mean_distances(
-    query: Query, rows: Points, clusters: np.ndarray, cluster: np.ndarray, free
+    distances: np.ndarray,
+    neighbours: np.ndarray,
+    cluster: np.ndarray,
+    free: np.ndarray,
+    most: int,
 ) -> np.ndarray:
-    """Mean distance of each candidate to its nearest free neighbours, `[N]`."""
+    """Mean distance of each candidate to those of its neighbours that count, `[N]`."""
     members = np.bincount(cluster[free], minlength=cluster[-1] + 1)
-    most = min(query.options.neighbours, query.count)
-    wanted = np.minimum(most, members // 2)[cluster].astype(np.int32)
-    run = program(near_means, query.devices, (SPLIT,) * 4, SPLIT, most)
-    size = len(clusters)
-    means = run(rows, clusters, padded(free, size, False), padded(wanted, size))
-    return fetch(means)[: query.count]
+    wanted = np.minimum(most, members // 2)[cluster]
+    left = free[neighbours] & np.isfinite(distances)
+    counted = left & (left.cumsum(-1) <= wanted[:, None])
+    return np.where(counted, distances, 0).sum(-1) / np.maximum(wanted, 1)
 
 
-def near_means(
-    most: int, rows: Points, cluster: jax.Array, free: jax.Array, wanted: jax.Array
-) -> jax.Array:
-    """Mean distances to the nearest rows of the same cluster.
+def nearest_rows(
+    most: int, rows: Points, cluster: jax.Array, free: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The nearest free rows of the same cluster.
 
     Args:
-        most: static, of neighbours.
+        most: static, how many.
         rows: of this device; those of all are sorted by cluster.
         cluster: `[n]`.
         free: `[n]`, whether a row is a neighbour of others.
-        wanted: `[n]`, how many neighbours count.
 
     Returns:
-        `[n]`, 0 where no neighbour is wanted.
+        Distances `[n, most]`, infinite where there are fewer, and positions.
     """
     devices = lax.axis_size(AXIS)
     positions = first_row(cluster) + jnp.arange(len(cluster))
     visiting = own = rows, cluster, free, positions
-    nearest = jnp.full((len(cluster), most), jnp.inf)
+    shape = len(cluster), most
+    nearest = jnp.full(shape, jnp.inf), jnp.zeros(shape, jnp.int32)
     for _ in range(devices):  # the rows of every device pass by
         closer = functools.partial(nearest_in, visiting)
         nearest = joined(lax.map(closer, tiles((own, nearest), SMALL_TILE)))
         if devices > 1:
             around = [(i, (i + 1) % devices) for i in range(devices)]
             visiting = lax.ppermute(visiting, AXIS, around)
-    counted = jnp.arange(most) < wanted[:, None]
-    total = jnp.where(counted, jnp.sqrt(nearest), 0).sum(-1)
-    return total / jnp.maximum(wanted, 1)
+    return jnp.sqrt(nearest[0]), nearest[1]
 
 
-def nearest_in(visiting, tile) -> jax.Array:
-    """Squared distances `[t, most]` of a tile, once others may be neighbours too."""
+def nearest_in(visiting, tile) -> tuple[jax.Array, jax.Array]:
+    """Squared distances and positions of the nearest, once others may be among them."""
     (some, cluster, _, positions), nearest = tile
     others, clusters, free, places = visiting
     size = min(len(clusters), SMALL_TILE)
@@ -176,8 +192,12 @@ def nearest_in(visiting, tile) -> jax.Array:
         neighbour = (cluster[:, None] == cut(clusters)) & cut(free)
         neighbour &= positions[:, None] != cut(places)
         squared = jnp.where(neighbour, squared, jnp.inf)
-        both = jnp.concatenate([nearest, squared], -1)
-        return -lax.top_k(-both, nearest.shape[-1])[0]
+        both = jnp.concatenate([nearest[0], squared], -1)
+        places_of_both = jnp.concatenate(
+            [nearest[1], jnp.broadcast_to(cut(places), squared.shape)], -1
+        )
+        few, kept = lax.top_k(-both, nearest[0].shape[-1])
+        return -few, jnp.take_along_axis(places_of_both, kept, -1)
 
     first = jnp.searchsorted(clusters, cluster[0], side="left") // size
     last = jnp.searchsorted(clusters, cluster[-1], side="right")
