@@ -1,6 +1,6 @@
 """How near aljax comes to PyTorch at full width, beside PyTorch's own rounding.
 
-    python -m benchmarks.agreement --json=agreement.json
+    python -m benchmarks.agreement --images=cifar10.zip --json=agreement.json
 
 One batch of real images in training mode, fresh weights, the joint loss. aljax and
 PyTorch, both in float32, are held against PyTorch in float64 with the same weights. An
@@ -19,7 +19,7 @@ import numpy as np
 
 from aljax import augment
 from aljax.config import Config, LossPrediction
-from aljax.data import Data, load
+from aljax.data import Data, Dataset, load
 from aljax.learner import init, make_learner, make_recipe
 from aljax.machine.devices import EVERYWHERE, choose_devices, spmd
 from aljax.runs.folder import write_json
@@ -104,14 +104,16 @@ def ask_torch(network: tuple, state, images, labels, precision: str) -> dict:
     return answer | {name: joined(answer[kind]) for name, kind in kinds.items()}
 
 
-def measure(model: str, width: int, count: int, seeds: int) -> list[dict]:
+def measure(
+    model: str, width: int, dataset: Dataset, count: int, seeds: int
+) -> list[dict]:
     """The errors of both sides for each seed: of weights, and of the images drawn."""
-    dataset = load(Data(name="fashion_mnist_mini"))
     first, answer = make_side(Config(model=model, width=width), dataset)
     channels, classes = dataset.train_images.shape[-1], len(dataset.classes)
     rounds = []
     for seed in range(seeds):
-        chosen = np.random.default_rng(seed).choice(10_000, count, replace=False)
+        random, pool = np.random.default_rng(seed), len(dataset.train_labels)
+        chosen = random.choice(pool, count, replace=False)
         images, labels = dataset.train_images[chosen], dataset.train_labels[chosen]
         images = np.array(augment.normalise(images, dataset.mean, dataset.std))
         state = first(seed)
@@ -139,20 +141,20 @@ def summary(rounds: list[dict]) -> dict:
     }
 
 
-def show(results: dict) -> None:
-    """Prints medians, and ranges in brackets."""
-    for model, sides in results.items():
-        for side, numbers in sides.items():
-            shown = (
-                f"{name} {n['median']:.1e} ({n['range'][0]:.1e}-{n['range'][1]:.1e})"
-                for name, n in numbers.items()
-            )
-            print(f"{model} {side}: {', '.join(shown)}", flush=True)
+def show(name: str, sides: dict) -> None:
+    """Prints a line for each side: medians, and ranges in brackets."""
+    for side, numbers in sides.items():
+        shown = (
+            f"{number} {n['median']:.1e} ({n['range'][0]:.1e}-{n['range'][1]:.1e})"
+            for number, n in numbers.items()
+        )
+        print(f"{name} {side}: {', '.join(shown)}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", default="resnet18,resnet34,resnet50")
+    parser.add_argument("--images", type=Path, help="a folder or zip, beside our own")
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=5)
@@ -160,14 +162,19 @@ def main() -> None:
     args = parser.parse_args()
     content = provenance()
     content["versions"]["torch"] = metadata.version("torch")
-    content |= {"images": "fashion_mnist_mini", "width": args.width}
-    content |= {"batch": args.batch, "n": args.seeds, "errors": {}}
-    for model in args.models.split(","):
-        rounds = measure(model, args.width, args.batch, args.seeds)
-        content["errors"][model] = summary(rounds)
-        show({model: content["errors"][model]})
-        if args.json:
-            write_json(args.json, content)
+    content |= {"width": args.width, "batch": args.batch, "n": args.seeds}
+    sources = {"fashion_mnist_mini": Data(name="fashion_mnist_mini")}
+    if args.images:
+        sources[args.images.stem] = Data("image_folder", path=str(args.images))
+    content["errors"] = {name: {} for name in sources}
+    for name, source in sources.items():
+        dataset = load(source)
+        for model in args.models.split(","):
+            rounds = measure(model, args.width, dataset, args.batch, args.seeds)
+            content["errors"][name][model] = summary(rounds)
+            show(f"{name} {model}", content["errors"][name][model])
+    if args.json:
+        write_json(args.json, content)
 
 
 if __name__ == "__main__":
