@@ -10,44 +10,12 @@ from typing import Any
 
 from aljax.augment import PADDINGS
 from aljax.data import DATASETS, Data
+from aljax.limits import LIMITS, OPTIMIZER_LIMITS, check_number
 from aljax.lookup import lookup
 from aljax.models import MODELS
 from aljax.optimizers import OPTIMIZERS
 from aljax.strategies import STRATEGIES, Options, check_options
 
-BELOW_ONE = math.nextafter(1.0, 0.0)
-# Least and most of each number: beyond lies what nobody means, such as a slip of the
-# finger, and what no machine can carry out.
-LIMITS = {
-    "width": (1, 4096),
-    "epochs": (1, 10**6),
-    "batch_size": (1, 2**17),
-    "score_batch_size": (1, 2**17),
-    "trials": (1, 10_000),
-    "cycles": (1, 10_000),
-    "initial": (1, 10**9),
-    "budget": (1, 10**9),
-    "pool_subset": (1, 10**9),
-    "seed": (0, 2**32 - 1),  # the bits that a key keeps of it
-    "data.image_size": (1, 4096),
-    "augmentation.crop_padding": (0, 1024),
-    "schedule.milestones": (0, 10**9),
-    "schedule.factor": (0, 100),
-    "loss_prediction.weight": (0, 10**6),
-    "loss_prediction.margin": (0, 10**6),
-    "loss_prediction.detach_epoch": (0, 10**9),
-    "checkpoint_seconds": (0, 10**9),
-}
-# The same of the settings of optimizers, whichever has them.
-OPTIMIZER_LIMITS = {
-    "learning_rate": (0, 1000),
-    "weight_decay": (0, 1),
-    "epsilon": (0, 1),
-    "decay": (0, 1),
-    "momentum": (0, BELOW_ONE),
-    "beta1": (0, BELOW_ONE),
-    "beta2": (0, BELOW_ONE),
-}
 PRECISIONS = {"float32": "float32", "bfloat16": "bfloat16"}
 INITIAL_QUERIES = ("random", "strategy")
 RESETS = ("cycle", "trial", "never")
@@ -195,26 +163,13 @@ def _check_counts(config: Config) -> None:
         least, most = table.get(field, (0, math.inf))
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, (int, float)) and not isinstance(number, bool):
-                _check_number(f"--config.{name}", number, least, most)
+                check_number(f"--config.{name}", number, least, most)
     if config.pool_subset is not None and config.pool_subset < config.budget:
         raise ValueError(
             f"--config.pool_subset: {config.pool_subset} images cannot fill a budget "
             f"of {config.budget}; set it to at least that, or to none for the whole "
             "pool."
         )
-
-
-def _check_number(field: str, number: float, least: float, most: float) -> None:
-    if not math.isfinite(number):
-        raise ValueError(f"{field}: {number} is not a finite number; give one.")
-    if number < least:
-        raise ValueError(
-            f"{field}: {number} is too small; "
-            f"it must be {f'at least {least}' if least else 'zero or more'}."
-        )
-    if number > most:
-        bound = "below 1" if most == BELOW_ONE else f"at most {most:,}"
-        raise ValueError(f"{field}: {number} is too large; it must be {bound}.")
 
 
 def _check_query(config: Config) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from aljax.config import Config, flatten, replace, validate
 from aljax.lookup import lookup
+from aljax.registered import check_registered
 from aljax.strategies import Options
 
 # Only how a run is carried out, never what comes out of it.
@@ -164,6 +165,7 @@ def _shown(values: list) -> str:
 
 def validate_grid(config: Config) -> None:
     """Checks an experiment and every member of its grid; raises like `validate`."""
+    check_registered()
     validate(replace(config, "sweep", {}))
     if not isinstance(config.sweep, dict):
         raise ValueError(f"--config.sweep: {config.sweep!r} is not a dict of lists.")

@@ -20,7 +20,8 @@ def lookup(table: Mapping[str, T], field: str, name: str) -> T:
     """
     if name in table:
         return table[name]
-    near = difflib.get_close_matches(str(name), table, n=1)
+    near = [known for known in table if known.lower() == str(name).lower()]
+    near = near or difflib.get_close_matches(str(name), table, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "."
     choices = ", ".join(table)
     raise ValueError(f"{field}: unknown value {name!r}{hint} Choose one of: {choices}.")

@@ -8,6 +8,7 @@ import traceback
 from pathlib import Path
 
 from aljax.config import Config
+from aljax.registered import check_registered
 
 DEFAULT = "quickstart"
 _PACKAGE = Path(__file__).resolve().parent
@@ -49,6 +50,7 @@ def load_config(text: str) -> Config:
     name, *argument = text.split(":", 1)
     path = _find(text, name)
     namespace = _call(text, path, lambda: runpy.run_path(str(path)))
+    check_registered()
     get_config = namespace.get("get_config")
     if not callable(get_config):
         raise ValueError(f"--config={text}: the file has no function get_config().")
@@ -70,10 +72,10 @@ def _find(text: str, name: str) -> Path:
         pass  # no file can have this name
     if name in recipes:
         return recipes[name]
-    near = difflib.get_close_matches(path.stem, recipes, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    near = difflib.get_close_matches(path.stem.lower(), recipes, n=1)
+    hint = f"; did you mean {near[0]}?" if near else "."
     raise ValueError(
-        f"--config={text}: there is no such file, and no recipe of that name; {hint}"
+        f"--config={text}: there is no such file, and no recipe of that name{hint} "
         f"The recipes are: {', '.join(recipes)}."
     )
 

@@ -12,9 +12,10 @@ ROOT = Path(aljax.__file__).parent
 # The house from the cellar to the roof. What stands on one line does not know each
 # other; a line may import from the lines before it.
 HOUSE = (
-    ("lookup",),
+    ("lookup", "limits"),
     ("machine", "augment", "data", "metrics", "models", "optimizers", "pool"),
     ("strategies",),
+    ("registered",),
     ("config",),
     ("grid", "keys", "recipes"),
     ("learner",),
@@ -54,6 +55,7 @@ ROOMS = {
         *(
             "task",
             "slurm",
+            "queue",
             "side_by_side",
             "flags",
             "reporting",

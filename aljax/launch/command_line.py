@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 from absl import flags
 
+import aljax
 from aljax import recipes
 from aljax.config import Config, flatten
 from aljax.launch import queue, side_by_side, slurm
@@ -166,6 +167,9 @@ def main() -> int:
     quiet()
     if any(argument in ("--help", "-help", "-h") for argument in sys.argv[1:]):
         answer(usage())
+        return DONE
+    if "--version" in sys.argv[1:]:
+        answer(aljax.__version__)
         return DONE
     preemption = Preemption()
     preemption.install()

@@ -218,7 +218,7 @@ def _in_plain_words(text: str, values: flags.FlagValues) -> str:
     """Makes a sentence for a person of what absl says."""
     for said, meant in _PLAIN.items():
         text = re.sub(f"^flag (--.*): {said}$", rf"\1: {meant}.", text, flags=re.S)
-    text = text.removeprefix("flag ")
+    text = text.removeprefix("flag ").removeprefix("ERROR:: ")
     unknown = re.match("Unknown command line flag '(.*?)'", text)
     if not unknown:
         return text if text.endswith((".", "?")) else f"{text}."

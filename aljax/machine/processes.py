@@ -61,9 +61,8 @@ def define_flags(values: flags.FlagValues) -> None:
         "How many processes form the run; 1: this one alone, whoever started it.",
         flag_values=values,
     )
-    flags.DEFINE_integer(
-        "process", None, "Which of them this is, from 0.", flag_values=values
-    )
+    what = "Which of them this is, from 0."
+    flags.DEFINE_integer("process", None, what, flag_values=values)
 
 
 def _from_launcher() -> tuple[int, int] | None:
@@ -89,12 +88,14 @@ def _check(coordinator: str | None, count: int | None, index: int | None) -> Non
         )
     port = re.fullmatch(r".+:(\d+)", coordinator)
     if not port or not 1 <= int(port[1]) <= 65535:
+        form = "write HOST:PORT, with a port of 1 to 65535"
+        raise ValueError(f"--coordinator={coordinator}: {form}.")
+    if count < 1:
         raise ValueError(
-            f"--coordinator={coordinator}: write HOST:PORT, with a port of 1 to 65535."
+            f"--processes={count}: a run has at least 1; give their number."
         )
     if not 0 <= index < count:
-        each = f"one for each of --processes={count}"
-        raise ValueError(f"--process={index}: choose 0 to {count - 1}, {each}.")
+        raise ValueError(f"--process={index}: choose 0 to {count - 1}, of --processes.")
 
 
 def _local_devices() -> list[int] | None:

@@ -1,5 +1,6 @@
 """What earlier runs on this machine took, for estimates; never for a result."""
 
+import contextlib
 import json
 import os
 import uuid
@@ -60,8 +61,9 @@ class Paces:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             part.write_text(json.dumps(known | {kind: kept}, indent=1))
             os.replace(part, self._path)
-        except OSError:
-            part.unlink(missing_ok=True)  # an estimate less is no reason to stop
+        except OSError:  # an estimate less is no reason to stop
+            with contextlib.suppress(OSError):
+                part.unlink()
 
     def _read(self) -> dict[str, dict]:
         try:

@@ -2,6 +2,7 @@
 
 import pytest
 
+import aljax
 from aljax.recipes import load_config
 
 GOOD = "import aljax\ndef get_config():\n    return aljax.Config(epochs=7)\n"
@@ -86,3 +87,36 @@ def test_what_is_fine(tmp_path, monkeypatch):
     (tmp_path / "quickstart.py").write_text(GOOD)
     assert load_config("quickstart").epochs == 10
     assert load_config("quickstart.py").epochs == 7
+
+
+REGISTERED = {
+    "a number for a strategy": ("aljax.STRATEGIES['x'] = 7", "aljax.Strategy"),
+    "a class for an optimizer": (
+        "class O:\n    pass\naljax.OPTIMIZERS['x'] = O",
+        "a dataclass with a field learning_rate",
+    ),
+    "an instance for an optimizer": (
+        "from aljax.optimizers import Sgd\naljax.OPTIMIZERS['x'] = Sgd()",
+        "a dataclass with a field learning_rate",
+    ),
+    "text for a network": ("aljax.MODELS['x'] = 'resnet18'", "what makes a network"),
+    "nothing for a dataset": ("aljax.DATASETS['x'] = None", "aljax.data.Source"),
+    "a number for a name": ("aljax.STRATEGIES[3] = aljax.STRATEGIES['random']", "text"),
+}
+
+
+@pytest.mark.parametrize("name", REGISTERED)
+def test_what_is_registered_is_checked(name, tmp_path):
+    text, words = REGISTERED[name]
+    (tmp_path / "mine.py").write_text(
+        f"import aljax\n{text}\ndef get_config():\n    return aljax.Config()\n"
+    )
+    try:
+        with pytest.raises(ValueError) as error:
+            load_config(str(tmp_path / "mine.py"))
+    finally:
+        aljax.STRATEGIES.pop(3, None)
+        for table in ("STRATEGIES", "OPTIMIZERS", "MODELS", "DATASETS"):
+            getattr(aljax, table).pop("x", None)
+    said = str(error.value)
+    assert said.startswith("aljax.") and words in said and "\n" not in said

@@ -42,6 +42,9 @@ REFUSED = {
     "--config.cycles=99999999": "too large",
     "--config.seed=4294967296": "too large; it must be at most 4,294,967,295",
     "--config.seed=-1": "too small; it must be zero or more",
+    "--config.query.passes=1000000000": "too large; it must be at most 10,000",
+    "--config.optimizer=SGD": "unknown value 'SGD'; did you mean 'sgd'?",
+    "--config.model=ResNet50": "did you mean 'resnet50'?",
     "--config.epochs=nan": "--config.epochs=nan: give a whole number",
     "--config.epochs=1e3": "--config.epochs=1e3: give a whole number",
     "--config.epochs= ": "give a whole number",
@@ -117,6 +120,11 @@ def test_a_flag_takes_the_place_of_a_recipes_grid(monkeypatch, capsys):
 def test_ports(port):
     with pytest.raises(ValueError, match="a port of 1 to 65535"):
         join(f"localhost:{port}", 2, 0)
+
+
+def test_no_process_is_no_run():
+    with pytest.raises(ValueError, match="--processes=0: a run has at least 1"):
+        join("localhost:1", 0, 0)
 
 
 @pytest.mark.parametrize("platform", ["cuda", "nonsense"])

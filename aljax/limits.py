@@ -1,0 +1,55 @@
+"""How small and how large each number of a configuration may be."""
+
+import math
+
+BELOW_ONE = math.nextafter(1.0, 0.0)
+# Least and most of each number: beyond lies what nobody means, such as a slip of the
+# finger, and what no machine can carry out.
+LIMITS = {
+    "width": (1, 4096),
+    "epochs": (1, 10**6),
+    "batch_size": (1, 2**17),
+    "score_batch_size": (1, 2**17),
+    "trials": (1, 10_000),
+    "cycles": (1, 10_000),
+    "initial": (1, 10**9),
+    "budget": (1, 10**9),
+    "pool_subset": (1, 10**9),
+    "seed": (0, 2**32 - 1),  # the bits that a key keeps of it
+    "data.image_size": (1, 4096),
+    "augmentation.crop_padding": (0, 1024),
+    "schedule.milestones": (0, 10**9),
+    "schedule.factor": (0, 100),
+    "loss_prediction.weight": (0, 10**6),
+    "loss_prediction.margin": (0, 10**6),
+    "loss_prediction.detach_epoch": (0, 10**9),
+    "checkpoint_seconds": (0, 10**9),
+    "query.passes": (0, 10_000),
+    "query.clusters": (0, 10**6),
+    "query.neighbours": (0, 10_000),
+    "query.oversample": (0, 10**6),
+}
+# The same of the settings of optimizers, whichever has them.
+OPTIMIZER_LIMITS = {
+    "learning_rate": (0, 1000),
+    "weight_decay": (0, 1),
+    "epsilon": (0, 1),
+    "decay": (0, 1),
+    "momentum": (0, BELOW_ONE),
+    "beta1": (0, BELOW_ONE),
+    "beta2": (0, BELOW_ONE),
+}
+
+
+def check_number(field: str, number: float, least: float, most: float) -> None:
+    """Refuses a number that is not finite or beyond its limits: ValueError."""
+    if not math.isfinite(number):
+        raise ValueError(f"{field}: {number} is not a finite number; give one.")
+    if number < least:
+        raise ValueError(
+            f"{field}: {number} is too small; "
+            f"it must be {f'at least {least}' if least else 'zero or more'}."
+        )
+    if number > most:
+        bound = "below 1" if most == BELOW_ONE else f"at most {most:,}"
+        raise ValueError(f"{field}: {number} is too large; it must be {bound}.")
