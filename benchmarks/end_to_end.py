@@ -75,6 +75,7 @@ def run_aljax(experiment: dict, folder: Path) -> dict:
     )
     launch = [sys.executable, str(HERE.parent / "launch.py"), f"--config={recipe}"]
     launch += [f"--workdir={workdir}", f"--compile_cache_dir={folder / 'programs'}"]
+    launch += ["--noreport"]
     start = time.perf_counter()
     done = subprocess.run(launch, capture_output=True, text=True)
     seconds = time.perf_counter() - start

@@ -58,7 +58,7 @@ def check_rows(folder):
 
 def call(*arguments):
     done = subprocess.run(
-        [sys.executable, LAUNCH, "--config=mine.py", *arguments],
+        [sys.executable, LAUNCH, "--config=mine.py", "--noreport", *arguments],
         capture_output=True,
         text=True,
         timeout=300,

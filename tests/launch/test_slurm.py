@@ -35,6 +35,7 @@ def cluster(request, monkeypatch):
 def arguments(programs, workdir):
     return [
         f"--workdir={workdir}",
+        "--noreport",
         f"--compile_cache_dir={programs}",
         "--config.model=tiny",
         "--config.width=4",
