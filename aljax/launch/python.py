@@ -23,6 +23,7 @@ from aljax.runs.folder import RunFolder
 from aljax.runs.plan import Plan, make_plan
 
 if TYPE_CHECKING:
+    import matplotlib.figure
     import pandas
 
 
@@ -93,6 +94,10 @@ class Runs:
     def frame(self) -> "pandas.DataFrame":
         """One row per cycle of each run in the workdir, with the fields that differ."""
         return report.frame([self.workdir])
+
+    def figures(self) -> "dict[str, matplotlib.figure.Figure]":
+        """Every figure of the report of the workdir as it is now, by its name."""
+        return report.draw([self.workdir])
 
     def report(self) -> Path:
         """Writes the report of the workdir as it is now; returns its page."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import matplotlib.figure
     import numpy as np
     import pandas as pd
 
@@ -58,6 +59,31 @@ def write_report(
         *(curves, images, command),
     )
     return write_page(report, Path(out or study.workdirs[0] / FOLDER))
+
+
+def draw(
+    workdirs: Sequence[str | Path], inches: float = 9.4
+) -> "dict[str, matplotlib.figure.Figure]":
+    """Every figure of a report, for a notebook to show or to change.
+
+    Args:
+        workdirs: as for `write_report`.
+        inches: width of each.
+
+    Returns:
+        Figures by the name of their file on the page, such as "against_random"; where
+        runs cannot be compared with each other, those of each setting.
+    """
+    from aljax.report.gallery import pictures
+    from aljax.report.reference import published
+    from aljax.report.runs import read
+
+    return {
+        stem: picture.draw(inches)
+        for setting in read(workdirs).settings
+        if setting.cells
+        for stem, picture in pictures(setting, published()).items()
+    }
 
 
 def frame(workdirs: Sequence[str | Path]) -> "pd.DataFrame":

@@ -75,6 +75,10 @@ def test_runs_resumes_and_gives_a_table(tmp_path):
     assert len(frame) == 4
     assert sorted(set(frame["strategy"])) == ["entropy", "random"]
     assert frame["labeled"].tolist() == [20, 30] * 2
+    figures = runs.figures()
+    (axes,) = figures["accuracy_by_strategy"].axes
+    assert figures["seconds"].get_figwidth() > 5 and axes.lines
+    assert runs.report() == tmp_path / "report" / "index.html"
     again = aljax.run(config, workdir=tmp_path)
     assert again.rows() == runs.rows()
     first, second = (rows for rows in runs.rows().values())
