@@ -143,7 +143,7 @@ def call(flags: argparse.Namespace, strategy: str, side: str) -> dict:
     try:
         # A little longer than the limit, for those that stop by themselves.
         done = subprocess.run(
-            line, capture_output=True, text=True, timeout=1.2 * flags.limit + 60
+            line, capture_output=True, text=True, timeout=flags.limit + 60
         )
     except subprocess.TimeoutExpired:
         return {"seconds": flags.limit, "kind": "over"}

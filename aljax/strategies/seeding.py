@@ -80,9 +80,10 @@ def arrivals(rows: Points, weights: jax.Array, key: jax.Array, most: int):
         On every device, `[m]` each: the rates, positions, whether the point has arrived
         before, a number in 0…1 to decide by, and the points.
     """
-    shape, here = (4, all_rows(weights)), first_row(weights)
+    # A row's numbers depend on its position alone, not on how many rows are laid out.
+    shape, here = (all_rows(weights), 4), first_row(weights)
     draws = jax.random.uniform(key, shape, minval=jnp.finfo(jnp.float32).tiny)
-    draws = lax.dynamic_slice_in_dim(draws, here, len(weights), 1)
+    draws = lax.dynamic_slice_in_dim(draws, here, len(weights)).T
     once = -jnp.log(draws[0])
     again = once - jnp.log(draws[1])
     rates = jnp.log(jnp.where(weights > 0, weights, 1))

@@ -30,7 +30,7 @@ def draws(seed, call, number, room):
     key = jax.random.fold_in(jax.random.key(seed), call)
     key = jax.random.fold_in(key, number)
     least = np.finfo(np.float32).tiny
-    return np.asarray(jax.random.uniform(key, (4, room), minval=least), np.float64)
+    return np.asarray(jax.random.uniform(key, (room, 4), minval=least), np.float64).T
 
 
 def arrivals(weights, drawn):

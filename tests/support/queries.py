@@ -1,6 +1,7 @@
 """Queries for strategies: small pools of many kinds, and chance that images own."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -42,7 +43,7 @@ def make_query(
     candidates = outputs(53) if candidates is None else candidates
     classes = candidates.logits.shape[-1]
     options = more.pop("options", Options())
-    query = Query(
+    given = dict(
         candidates=candidates,
         count=len(candidates.logits),
         budget=budget,
@@ -53,42 +54,40 @@ def make_query(
         most_candidates=ROOM,
         most_labelled=ROOM,
     )
-    return dataclasses.replace(query, **more)
+    return Query(**(given | more))
 
 
-def _duplicates() -> Query:
-    return make_query(rows(outputs(13), np.arange(39) % 13), 20)
+def _copies(different: int, count: int, budget: int, **more) -> Query:
+    """A pool of copies of a few images."""
+    some = rows(outputs(different), np.arange(count) % different)
+    return make_query(some, budget, **more)
 
 
-def _all_the_same() -> Query:
-    return make_query(rows(outputs(1), np.zeros(20, int)), 10)
-
-
-def _grid() -> Query:
+def _grid(**more) -> Query:
     """Coordinates of which many distances are equal."""
     some = outputs(49)
     steps = np.stack(np.divmod(np.arange(49), 7), -1).astype(np.float32)
     embedding = np.pad(steps, ((0, 0), (0, DIMENSIONS - 2)))
-    return make_query(dataclasses.replace(some, embedding=embedding), 20)
+    return make_query(dataclasses.replace(some, embedding=embedding), 20, **more)
 
 
-def _class_missing() -> Query:
+def _class_missing(**more) -> Query:
     """No image is taken for the first class, and some answers are all but certain."""
     some = outputs(53)
     logits = some.logits - np.float32([60, 0, 0, 0, 0])
     logits[:9, 1] += 30
-    return make_query(dataclasses.replace(some, logits=logits), 20)
+    return make_query(dataclasses.replace(some, logits=logits), 20, **more)
 
 
 POOLS = {
-    "plain": lambda: make_query(budget=20),
-    "one bought": lambda: make_query(budget=1),
-    "all bought": lambda: make_query(outputs(24), 24),
-    "none labelled": lambda: make_query(budget=20, labelled=outputs(0)),
-    "two classes": lambda: make_query(outputs(53, 2), 20),
+    "plain": functools.partial(make_query, budget=20),
+    "one bought": functools.partial(make_query, budget=1),
+    "all bought": lambda **more: make_query(outputs(24), 24, **more),
+    "none labelled": lambda **more: make_query(None, 20, outputs(0), **more),
+    "two classes": lambda **more: make_query(outputs(53, 2), 20, **more),
     "class missing": _class_missing,
-    "duplicates": _duplicates,
-    "all the same": _all_the_same,
+    "duplicates": functools.partial(_copies, 13, 39, 20),
+    "all the same": functools.partial(_copies, 1, 20, 10),
     "equal distances": _grid,
 }
 
