@@ -29,6 +29,7 @@ from pathlib import Path
 
 import numpy as np
 from query_peers import PEERS, Pool
+from throughput import positive
 
 OURS = "aljax"
 COUNTS = {
@@ -236,7 +237,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--strategies", default=",".join(PEERS))
     for name, default in (COUNTS | {"rounds": 3}).items():
-        parser.add_argument(f"--{name}", type=int, default=default)
+        parser.add_argument(f"--{name}", type=positive, default=default)
     parser.add_argument("--limit", type=float, default=600)
     parser.add_argument("--once_above", type=float, default=60)
     parser.add_argument("--compile_cache_dir", default="~/.cache/aljax/programs")

@@ -24,6 +24,8 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
         ("scaling", "--processes=0", "--processes: '0' is not a whole number"),
         ("scaling", "--processes=999", "--processes=999: this machine has"),
         ("layers", "--calls=0", "--calls: '0' is not a whole number"),
+        ("query", "--strategies=bald,bat", "--strategies: 'bat' is none of k_center"),
+        ("query", "--budget=0", "--budget: '0' is not a whole number"),
         ("overhead", "--rounds=0", "--rounds: '0' is not a whole number"),
         ("scaling", "--phases=test", "'test' is not one of train, score"),
     ],
@@ -111,3 +113,23 @@ def test_layers_of_a_tiny_network(tmp_path):
     report = run("layers", tmp_path / "out.json", *flags)
     assert sum(row["count"] for row in report["rows"]) == 20
     assert all(s > 0 for row in report["rows"] for s in row["seconds"].values())
+
+
+@pytest.mark.slow
+def test_choosing_a_few_images(tmp_path):
+    pytest.importorskip("torch", reason="the benchmark compares with PyTorch")
+    path = tmp_path / "query.json"
+    sizes = {"candidates": 600, "labelled": 100, "dimensions": 16, "budget": 20}
+    command = [sys.executable, BENCHMARKS / "query.py", f"--json={path}"]
+    command += [f"--{name}={size}" for name, size in sizes.items()]
+    strategies = "k_center", "badge", "bald", "bait"
+    command += ["--rounds=1", f"--strategies={','.join(strategies)}"]
+    subprocess.run(command, check=True)
+    report = json.loads(path.read_text())
+    assert report["processor"] and report["about"]["versions"]["jax"]
+    assert {row["strategy"] for row in report["rows"]} == {*strategies}
+    for row in report["rows"]:
+        assert row["seconds"] > 0 and row["n"] == 1 and row["kind"] == "measured"
+        # Those that draw nothing choose the same images, of a few near ties some.
+        if row["strategy"] != "badge":
+            assert row["same_images"] >= 18, row
