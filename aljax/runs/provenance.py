@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+import aljax
 from aljax.data import Dataset
 from aljax.machine import numerics, processes
 from aljax.machine.devices import Devices, choose_devices, processor
 
-PACKAGES = ("aljax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def provenance(devices: Devices | None = None) -> dict[str, Any]:
@@ -22,7 +23,8 @@ def provenance(devices: Devices | None = None) -> dict[str, Any]:
     devices = devices or choose_devices()
     device = devices.mesh.devices.flat[0]
     return {
-        "versions": {name: metadata.version(name) for name in PACKAGES}
+        "versions": {"aljax": aljax.__version__}
+        | {name: metadata.version(name) for name in PACKAGES}
         | {"python": platform.python_version()},
         "commit": commit(),
         "device": f"{devices.size} x {device.device_kind}"
@@ -40,7 +42,8 @@ def commit() -> str | None:
     Never that of a repository around it, such as one that holds the environment into
     which it was installed; None where an installed package does not know its own.
     """
-    origin = metadata.distribution("aljax").read_text("direct_url.json")
+    found = [*metadata.distributions(name="aljax")]  # none where it is not installed
+    origin = found[0].read_text("direct_url.json") if found else None
     installed = json.loads(origin or "{}").get("vcs_info", {}).get("commit_id")
     root = Path(__file__).resolve().parents[2]
     describe = "describe --always --dirty --abbrev=12 --exclude=*"

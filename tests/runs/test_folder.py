@@ -90,7 +90,7 @@ def test_config_of_a_run(tmp_path):
     assert written["config"] == json.loads(json.dumps(flatten(run.config)))
     assert written["trial"] == 2 and written["leaky"] is True
     assert written["data_fingerprint"] == IMAGES.fingerprint
-    assert set(PACKAGES) | {"python"} == written["versions"].keys()
+    assert set(PACKAGES) | {"aljax", "python"} == written["versions"].keys()
     assert {"commit", "device"} <= written.keys()
     assert folder.checkpoints == folder.path / "checkpoints"
 
