@@ -74,6 +74,16 @@ def _digest(arrays: dict[str, np.ndarray]) -> int:
     return crc
 
 
+def _reason(error: Exception) -> str:
+    """Why a save failed, without the names of files that only a library knows."""
+    number = re.search(r"os_error_code='(\d+)'", str(error))
+    if number:
+        return os.strerror(int(number[1]))
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).splitlines() or [""])[0][:300]
+
+
 class Checkpoints:
     """The checkpoints of one run: numbered saves, of which the latest two are kept.
 
@@ -113,9 +123,7 @@ class Checkpoints:
             yield
         # What a full disk raises is up to three libraries below.
         except Exception as error:  # noqa: BLE001
-            number = re.search(r"os_error_code='(\d+)'", str(error))
-            reason = os.strerror(int(number[1])) if number else str(error)
-            reason = (reason.splitlines() or [""])[0][:300]
+            reason = _reason(error)
             raise NotSaved(f"{self._folder} cannot be written ({reason})") from error
 
     @done_by_first

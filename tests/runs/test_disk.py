@@ -1,5 +1,6 @@
 """A disk that is full or gone stops a run, which goes on once the disk is back."""
 
+import errno
 import os
 import resource
 import shutil
@@ -7,10 +8,9 @@ import time
 
 import pytest
 
+from aljax.runs.checkpoint import Checkpoints, NotSaved
 from tests.runs.test_interruption import command, undisturbed
 from tests.support import together
-
-pytestmark = pytest.mark.slow
 
 
 def begin(programs, workdir):
@@ -34,6 +34,16 @@ def check_stopped(process):
     assert "What was saved before is kept" in complaint
 
 
+def test_the_sentence_names_no_file_that_only_a_library_knows(tmp_path):
+    hidden = str(tmp_path / "4.orbax-checkpoint-tmp" / "_CHECKPOINT_METADATA")
+    with pytest.raises(NotSaved) as caught, Checkpoints(tmp_path)._writing():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), hidden)
+    assert str(caught.value) == (
+        f"{tmp_path} cannot be written (No such file or directory)"
+    )
+
+
+@pytest.mark.slow
 def test_a_disk_that_is_full_and_one_that_goes_away(programs, tmp_path):
     calm, run, elsewhere = (tmp_path / name for name in ("calm", "run", "elsewhere"))
     undisturbed(command(programs, calm), 1)
