@@ -1,5 +1,11 @@
 """The files that docs/extending.md shows work as they stand."""
 
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,7 +18,7 @@ FILES = documents.files((ROOT / "docs" / "extending.md").read_text())
 TINY = (
     *("--config.width=4", "--config.epochs=1", "--config.batch_size=16"),
     *("--config.cycles=2", "--config.initial=20", "--config.budget=10"),
-    *("--config.pool_subset=50", "--workdir=runs"),
+    "--config.pool_subset=50",
 )
 BOTH = ("random", "learning_loss")  # of the quickstart
 
@@ -23,17 +29,19 @@ def carry_out(tmp_path, monkeypatch, programs):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
-    def run(name, *given, model="tiny", **options):
+    def run(name, *given, model="tiny", workdir="runs", disturb=None, **options):
         (tmp_path / name).write_text(FILES[name])
         # `tiny` stands for ResNets, which compile for longer than a test may take.
         program = (str(together.LAUNCH),) if model == "tiny" else ("-m", "aljax")
         flags = [f"--config={name}", f"--config.model={model}", *TINY, *given]
-        flags.append(f"--compile_cache_dir={programs}")
+        flags += [f"--compile_cache_dir={programs}", f"--workdir={workdir}"]
+        if disturb:
+            disturb(together.start(flags, program=program, **options))
         ((status, said),) = together.finish(
             together.start(flags, program=program, **options)
         )
         assert status == 0, said
-        return together.rows(tmp_path / "runs")
+        return together.rows(tmp_path / workdir)
 
     return run
 
@@ -48,22 +56,44 @@ def test_there_is_a_file_for_each():
     ]
 
 
+def killed_between_cycles(run: Path) -> Callable:
+    """Ends processes as a lost node does, once a run has its first row."""
+
+    def kill(started):
+        deadline = time.monotonic() + 120
+        while not (run / "cycles.jsonl").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        for process in started:
+            os.killpg(process.pid, signal.SIGKILL)
+        together.finish(started)
+        assert len((run / "cycles.jsonl").read_text().splitlines()) == 1
+
+    return kill
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "given, options",
-    [((), {"devices": 2}), (("--runs_per_node=2",), {})],
-    ids=["two devices", "side by side"],
-)
-def test_strategy(given, options, carry_out):
-    rows = carry_out("farthest_first.py", *given, **options)
-    strategies = ("random", "farthest_first")
-    runs = [f"tiny/sgd/{strategy}/trial_1" for strategy in strategies]
-    assert labels(rows) == dict.fromkeys(runs, [20, 30])
-    (first, random), (also_first, farthest) = (rows[run] for run in runs)
+def test_strategy(carry_out, tmp_path):
+    """Side by side, interrupted, and on two devices it buys the same images."""
+    run = "tiny/sgd/farthest_first/trial_1"
+    rows = carry_out("farthest_first.py", "--runs_per_node=2")
+    assert labels(rows) == {"tiny/sgd/random/trial_1": [20, 30], run: [20, 30]}
+    first, random = rows["tiny/sgd/random/trial_1"]
+    also_first, farthest = rows[run]
     assert first["queried"] == also_first["queried"]
     assert random["queried"] != farthest["queried"]
     assert len(set(farthest["queried"]) - set(first["queried"])) == 10
     assert random["queried_scores"] is farthest["queried_scores"] is None
+
+    rough = tmp_path / "rough"
+    kill = killed_between_cycles(rough / run)
+    again = carry_out(
+        "farthest_first.py", "--runs_per_node=2", workdir=rough, disturb=kill
+    )
+    assert again == rows
+    on_two = carry_out("farthest_first.py", workdir=tmp_path / "two", devices=2)
+    assert [row["queried"] for row in on_two[run]] == [
+        row["queried"] for row in rows[run]
+    ]
 
 
 @pytest.mark.slow
