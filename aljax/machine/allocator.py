@@ -8,6 +8,7 @@ given back at once: it is hundreds of megabytes that nothing else would fill.
 """
 
 import ctypes
+import functools
 import os
 import platform
 import sys
@@ -17,6 +18,9 @@ TUNABLES = {
     "glibc.malloc.mmap_max": "0",  # large arrays come from the heap
     "glibc.malloc.trim_threshold": "1000000000000",  # and go back to it
 }
+COMPILED = "/jax/core/compile/backend_compile_duration"
+# What took less to compile leaves little, and looking through a large heap takes time.
+_LONG_SECONDS = 0.5
 _MARK = "ALJAX_ENVIRONMENT"
 
 
@@ -45,10 +49,12 @@ def prepare() -> None:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
+@functools.cache
 def trim_after_compiling() -> None:
-    """Gives free memory back to the kernel after each program that is compiled.
+    """Gives free memory back to the kernel after each large program that is compiled.
 
-    Does nothing where the C library is not glibc.
+    However often it is called, that is done once. Does nothing where the C library is
+    not glibc.
     """
     if not glibc():
         return
@@ -57,7 +63,7 @@ def trim_after_compiling() -> None:
     trim = ctypes.CDLL(None).malloc_trim
 
     def listen(event: str, seconds: float, **kwargs) -> None:
-        if event == "/jax/core/compile/backend_compile_duration":
+        if event == COMPILED and seconds > _LONG_SECONDS:
             trim(0)
 
     monitoring.register_event_duration_secs_listener(listen)

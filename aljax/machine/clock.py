@@ -6,8 +6,9 @@ import time
 
 import jax
 
+from aljax.machine.allocator import COMPILED
+
 _COMPILING = "/jax/core/compile/"
-_COMPILED = "/jax/core/compile/backend_compile_duration"
 
 
 class CompileClock:
@@ -27,7 +28,7 @@ class CompileClock:
     def _listen(self, event: str, seconds: float, **kwargs) -> None:
         if not event.startswith(_COMPILING):
             return
-        self.programs += event == _COMPILED
+        self.programs += event == COMPILED
         end = time.monotonic()
         # JAX reads a clock that may be set while it compiles.
         start = min(max(end - seconds, self._begun), end)

@@ -6,7 +6,7 @@ import time
 import jax
 import numpy as np
 
-from aljax.machine.clock import _COMPILED as COMPILED
+from aljax.machine.allocator import COMPILED
 from aljax.machine.clock import (
     CompileClock,
     Stopwatch,
