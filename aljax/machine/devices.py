@@ -25,6 +25,7 @@ AXIS = "data"
 EVERYWHERE = PartitionSpec()  # the same value on every device
 SPLIT = PartitionSpec(AXIS)  # the first dimension shared out
 EXECUTORS = ("shard_map", "pmap")
+_OPTIONS = {"gpu": {"xla_gpu_exclude_nondeterministic_ops": True}}  # by platform
 COMPILE_CACHE = "~/.cache/aljax/programs"  # where compiled programs are kept
 
 
@@ -116,7 +117,7 @@ def spmd(
     """
     mappers = {"shard_map": _shard_map, "pmap": _pmap}
     mapped = mappers[devices.executor](f, devices.mesh, in_specs, out_specs)
-    options = _cpu_options() if convolves else None
+    options = _options(devices.mesh.devices.flat[0].platform, convolves)
     return jax.jit(mapped, donate_argnums=donate, compiler_options=options)
 
 
@@ -172,6 +173,14 @@ def _split_parts(change, specs, values):
     )
 
 
+def _options(platform: str, convolves: bool) -> dict | None:
+    """Options for XLA's compiler on a platform, but those that XLA_FLAGS names."""
+    if platform == "cpu":
+        return _cpu_options() if convolves else None
+    chosen = os.environ.get("XLA_FLAGS", "")
+    return {k: v for k, v in _OPTIONS.get(platform, {}).items() if k not in chosen}
+
+
 @functools.cache
 def _cpu_options() -> dict[str, str] | None:
     """Options for XLA's CPU compiler; None on other platforms or if it lacks them.
@@ -202,6 +211,9 @@ def use_compile_cache(folder: str) -> None:
     path = Path(folder).expanduser() / f"{jax.default_backend()}-{kind}"
     jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    # Which of a GPU's algorithms were fastest is kept too: others give other bits.
+    tuned = "xla_gpu_per_fusion_autotune_cache_dir"
+    jax.config.update("jax_persistent_cache_enable_xla_caches", tuned)
 
 
 def processor() -> str:

@@ -140,6 +140,7 @@ def count(name: str) -> dict[str, Any]:
         ),
         "collectives": len(collectives),
         "collective_megabytes": sum(i.bytes for i in collectives) / 1e6,
+        "unordered_sums": hlo.unordered_sums(whole),
         "float32_image_megabytes": hlo.images(step, "f32") / 1e6,
         "temporary_gigabytes": compiled.memory_analysis().temp_size_in_bytes / 1e9,
     }

@@ -104,10 +104,8 @@ def read(text: str) -> Program:
     current: Computation = {}
     for line in text.splitlines():
         if re.match(r"(ENTRY )?%\S+ \(", line):
-            name = line.split(" (")[0]
-            current = computations.setdefault(name.removeprefix("ENTRY "), {})
-            if name.startswith("ENTRY"):
-                computations["ENTRY"] = current
+            name = "ENTRY" if line.startswith("ENTRY") else line.split(" (")[0]
+            current = computations.setdefault(name, {})
         elif found := _INSTRUCTION.match(line):
             current[found[1]] = _instruction(*found.groups())
     return computations
@@ -158,6 +156,13 @@ def moved(program: Program, computation: Computation, kernel: Instruction) -> in
     fused = program[_called(kernel, "calls")]
     given = [i.name for i in fused.values() if i.opcode == "parameter"]
     return sum(_read(fused, name) for name in given) + _written(fused, list(fused)[-1])
+
+
+def unordered_sums(program: Program) -> int:
+    """Sums whose order, and so whose rounding, may differ from time to time."""
+    every = (i for computation in program.values() for i in computation.values())
+    scatters = (i for i in every if i.opcode == "scatter")
+    return sum("unique_indices=true" not in i.rest for i in scatters)
 
 
 def images(computation: Computation, dtype: str) -> int:
