@@ -35,6 +35,13 @@ def none_left_running():
     together.kill_all()
 
 
+@pytest.fixture
+def full_float32():
+    """Products of float32 are products of float32; GPUs would take TF32."""
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory):
     """A folder of compiled programs, which the commands of all tests share."""

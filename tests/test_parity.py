@@ -15,6 +15,7 @@ from tests.support.parity import MARGIN, WEIGHT, batch, error, make_pair
 from tests.support.pytorch import ask
 from tests.support.trees import flatten
 
+pytestmark = pytest.mark.usefixtures("full_float32")
 ROWS = 6
 NEAR = 5e-5  # no input of a ReLU is nearer to zero
 # Bounds on errors, with the largest error seen when they were chosen.

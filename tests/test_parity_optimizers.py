@@ -17,6 +17,7 @@ from tests.support.parity import MARGIN, WEIGHT, batch, error, make_pair
 from tests.support.pytorch import ask
 from tests.support.trees import flatten
 
+pytestmark = pytest.mark.usefixtures("full_float32")
 # Adam's 1 - 0.999^t has five digits left in float32.
 ALONE = {"adam": 2e-5, "adamw": 2e-5}
 # Settings under which the place of every term shows: ε as large as the gradients.

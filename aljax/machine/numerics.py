@@ -10,7 +10,7 @@ SETTINGS = {
     "jax_default_prng_impl": "threefry2x32",
     "jax_threefry_partitionable": True,
     "jax_enable_x64": False,
-    "jax_default_matmul_precision": None,  # that of the device, float32 on CPUs
+    "jax_default_matmul_precision": None,  # float32 on CPUs, TF32 on NVIDIA's GPUs
     "jax_numpy_dtype_promotion": "standard",
     "jax_numpy_rank_promotion": "allow",
 }

@@ -22,6 +22,8 @@ from aljax.models.norm import (
     total_by_product,
 )
 
+pytestmark = pytest.mark.usefixtures("full_float32")
+
 
 def _error(a, b):
     return float(jnp.abs(a - b).max() / (jnp.abs(b).max() + 1e-30))

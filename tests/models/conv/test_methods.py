@@ -12,6 +12,7 @@ from jax import lax
 
 from aljax.models.conv.fused import layer
 
+pytestmark = pytest.mark.usefixtures("full_float32")
 MODEL = [  # image, channels in and out, kernel, stride: ResNets of width 64 and 16
     (32, 3, 64, 3, 1),
     (32, 1, 16, 3, 1),
