@@ -22,7 +22,13 @@ from aljax.models.conv.methods import (
     scoring_products,
     vendor,
 )
-from aljax.models.norm import Affine, Moments, moments, no_moments
+from aljax.models.norm import (
+    Affine,
+    Moments,
+    moments,
+    moments_at_once,
+    no_moments,
+)
 
 
 class Pending(NamedTuple):
@@ -122,6 +128,8 @@ def _run(pick: Callable[..., Method], stride, keep, x, kernel, mask) -> Output:
         value = _stored(x)
         return Output(how.forward(value, packed), None, value if keep else None)
 
+    take = moments_at_once if how.one_pass else partial(moments, total=how.total)
+
     def body(start, rows, out):
         value = _value(_rows(x, start, rows))
         y = how.forward(value, packed)
@@ -132,7 +140,7 @@ def _run(pick: Callable[..., Method], stride, keep, x, kernel, mask) -> Output:
             part = _rows(y, begin, rows)
             if mask is not None:
                 some = lax.dynamic_slice_in_dim(mask, start + begin, rows)
-                seen += moments(part, some, how.total)
+                seen += take(part, some)
             return _put(y_out, part, start + begin), seen
 
         y_out, seen = _over_blocks(read, rows, how.chunk, (out.y, out.moments))

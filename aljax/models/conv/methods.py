@@ -38,6 +38,7 @@ class Method(NamedTuple):
     block: int  # images at a time
     chunk: int  # of a block, for what reads its result
     whole: bool = False  # score all images in one block
+    one_pass: bool = False  # take moments while the result is read once
     # A method that only scores has no gradients: the transpose of `pack`, and
     # x, packed, g -> gradients of x and of packed.
     unpack: Callable[[Any], jax.Array] | None = None
@@ -90,6 +91,7 @@ def vendor(x_shape: tuple[int, ...], k_shape: tuple[int, ...], stride: int) -> M
         total,
         block=x_shape[0],
         chunk=x_shape[0],
+        one_pass=True,
         unpack=lambda w: w,
         backward=backward,
     )
