@@ -21,6 +21,11 @@ class Affine(NamedTuple):
     def __call__(self, x: jax.Array) -> jax.Array:
         return (x.astype(jnp.float32) - self.mean) * self.factor + self.bias
 
+    def narrow(self, x: jax.Array) -> jax.Array:
+        """The same in the dtype of `x`."""
+        mean, factor, bias = (a.astype(x.dtype) for a in self)
+        return (x - mean) * factor + bias
+
 
 def normalisation(
     mean: jax.Array, variance: jax.Array, scale: jax.Array, bias: jax.Array

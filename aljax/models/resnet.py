@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from aljax.models.conv.fused import Pending, layer
+from aljax.models.conv.fused import Pending, folded, layer, scored
 from aljax.models.initial import fan_in_uniform
 from aljax.models.norm import MOMENTUM, normalisation, over_devices
 
@@ -69,10 +69,12 @@ class ConvNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (f,))
         mean = self.variable("batch_stats", "mean", jnp.zeros, (f,))
         variance = self.variable("batch_stats", "var", jnp.ones, (f,))
-        out = layer(x, kernel, mask if train else None, self.stride, keep)
         if not train:
             norm = normalisation(mean.value, variance.value, scale, bias)
+            kernel, norm = folded(kernel, norm)
+            out = layer(x, kernel, None, self.stride, keep)
             return Pending(out.y, norm), out.x
+        out = layer(x, kernel, mask, self.stride, keep)
         seen = over_devices(out.moments, self.axis_name)
         if not self.is_initializing():
             mean.value += MOMENTUM * (seen.mean - mean.value)
@@ -175,7 +177,7 @@ class ResNet(nn.Module):
                 x, given = block(x, mask, train)
                 if i > 0 and j == 0:
                     stages.append(given)
-        x = x.value()
+        x = x.value() if train else scored(x)
         stages.append(x)
         embedding = x.astype(jnp.float32).mean((1, 2))
         seen = embedding if self.dropout is None else self.dropout(embedding)

@@ -20,6 +20,7 @@ from aljax.models.conv.methods import (
     output_shape,
     products,
     scoring_products,
+    scoring_vendor,
     vendor,
 )
 from aljax.models.norm import (
@@ -39,8 +40,17 @@ class Pending(NamedTuple):
     rest: jax.Array | None = None  # [B, H, W, C]
     rest_norm: Affine | None = None
 
+    def narrow(self) -> jax.Array:
+        """The images `[B, H, W, C]`, computed in their own dtype."""
+        x = self.norm.narrow(self.y)
+        if self.rest_norm is not None:
+            x += self.rest_norm.narrow(self.rest)
+        elif self.rest is not None:
+            x += self.rest
+        return jax.nn.relu(x)
+
     def value(self) -> jax.Array:
-        """The images `[B, H, W, C]`."""
+        """The images `[B, H, W, C]`, computed in float32."""
         x = self.norm(self.y)
         if self.rest_norm is not None:
             x += self.rest_norm(self.rest)
@@ -97,8 +107,10 @@ def _over_blocks(body: Callable, count: int, size: int, carry: Any) -> Any:
     return body(whole * size, rest, carry) if rest else carry
 
 
-def _value(x: Pending | jax.Array) -> jax.Array:
-    return x.value() if isinstance(x, Pending) else x
+def _value(x: Pending | jax.Array, narrow: bool = False) -> jax.Array:
+    if not isinstance(x, Pending):
+        return x
+    return x.narrow() if narrow else x.value()
 
 
 def _stored(x: Pending | jax.Array) -> jax.Array:
@@ -131,7 +143,7 @@ def _run(pick: Callable[..., Method], stride, keep, x, kernel, mask) -> Output:
     take = moments_at_once if how.one_pass else partial(moments, total=how.total)
 
     def body(start, rows, out):
-        value = _value(_rows(x, start, rows))
+        value = _value(_rows(x, start, rows), how.narrow)
         y = how.forward(value, packed)
         x_out = _put(out.x, value, start)
 
@@ -248,12 +260,13 @@ def layer(
         `torch.nn.functional.conv2d` with `padding=S // 2` on channels-last tensors.
     """
     on_cpu = scoring_products if mask is None else products
+    elsewhere = scoring_vendor if mask is None else vendor
     return lax.platform_dependent(
         x,
         kernel,
         mask,
         cpu=partial(_run, on_cpu, stride, keep),
-        default=partial(_run, vendor, stride, keep),
+        default=partial(_run, elsewhere, stride, keep),
     )
 
 
@@ -277,3 +290,23 @@ def _backward(stride, keep, saved, g):
 
 
 layer.defvjp(_forward, _backward)
+
+
+def _fold(kernel: jax.Array, norm: Affine) -> tuple[jax.Array, Affine]:
+    bias = norm.bias - norm.mean * norm.factor
+    rest = Affine(jnp.zeros_like(bias), jnp.ones_like(bias), bias)
+    return kernel * norm.factor, rest
+
+
+def folded(kernel: jax.Array, norm: Affine) -> tuple[jax.Array, Affine]:
+    """A kernel and the normalisation of its result, for scoring.
+
+    The factor goes into the kernel `[S, S, C, F]` where one kernel of the vendor's can
+    convolve, add a bias and a shortcut, and apply ReLU; nothing changes elsewhere.
+    """
+    return lax.platform_dependent(kernel, norm, cpu=lambda *given: given, default=_fold)
+
+
+def scored(x: Pending) -> jax.Array:
+    """The images `[B, H, W, C]` that scoring ends with."""
+    return lax.platform_dependent(x, cpu=Pending.value, default=Pending.narrow)

@@ -39,6 +39,7 @@ class Method(NamedTuple):
     chunk: int  # of a block, for what reads its result
     whole: bool = False  # score all images in one block
     one_pass: bool = False  # take moments while the result is read once
+    narrow: bool = False  # normalise in the images' dtype, as fused kernels do
     # A method that only scores has no gradients: the transpose of `pack`, and
     # x, packed, g -> gradients of x and of packed.
     unpack: Callable[[Any], jax.Array] | None = None
@@ -95,6 +96,13 @@ def vendor(x_shape: tuple[int, ...], k_shape: tuple[int, ...], stride: int) -> M
         unpack=lambda w: w,
         backward=backward,
     )
+
+
+def scoring_vendor(
+    x_shape: tuple[int, ...], k_shape: tuple[int, ...], stride: int
+) -> Method:
+    """The same for scoring, where one kernel adds bias and shortcut to a result."""
+    return vendor(x_shape, k_shape, stride)._replace(narrow=True)
 
 
 def _winograd(x_shape, k_shape, stride) -> Method:
