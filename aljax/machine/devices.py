@@ -25,7 +25,13 @@ AXIS = "data"
 EVERYWHERE = PartitionSpec()  # the same value on every device
 SPLIT = PartitionSpec(AXIS)  # the first dimension shared out
 EXECUTORS = ("shard_map", "pmap")
-_OPTIONS = {"gpu": {"xla_gpu_exclude_nondeterministic_ops": True}}  # by platform
+_OPTIONS = {  # by platform
+    "gpu": {
+        "xla_gpu_exclude_nondeterministic_ops": True,
+        # Stage outputs in bfloat16 would be kept in float32 for the loss module.
+        "xla_allow_excess_precision": False,
+    }
+}
 COMPILE_CACHE = "~/.cache/aljax/programs"  # where compiled programs are kept
 
 
