@@ -6,6 +6,7 @@ starts at any step with the same bits, so work may be cut into calls of any leng
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +16,7 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 
 from aljax import augment
-from aljax.learner import Learner, TrainState
+from aljax.learner import Learner, Recipe, TrainState
 from aljax.machine.devices import AXIS, EVERYWHERE, Devices, check_share, spmd
 from aljax.models import ranking_loss
 from aljax.optimizers import step_decay
@@ -162,17 +163,38 @@ def epoch_order(key: jax.Array, labels: Labels) -> jax.Array:
     return jnp.argsort(jnp.where(positions < labels.count, drawn, 2.0))
 
 
-def _batch(learner, key, step, order, data_images, data_labels, labels):
+class _Epoch(NamedTuple):
+    """What an epoch draws, at once: to a GPU, all batches are as little as one."""
+
+    chosen: jax.Array  # [capacity] images, the real ones first
+    keys: jax.Array  # [S] one for each batch that a full labelled set has
+    draws: augment.Draws  # [S, B, …]
+
+
+def _draw_epoch(recipe: Recipe, key: jax.Array, labels: Labels) -> _Epoch:
+    order = epoch_order(jax.random.fold_in(key, 0), labels)
+    steps = jnp.arange(steps_per_epoch(len(order), recipe.batch_size))
+    keys = jax.vmap(partial(jax.random.fold_in, key))(1 + steps)
+    draw = partial(
+        augment.draw,
+        batch=recipe.batch_size,
+        padding=recipe.crop_padding,
+        flip=recipe.flip,
+    )
+    return _Epoch(labels.indices[order], keys, jax.vmap(draw)(keys))
+
+
+def _batch(recipe: Recipe, epoch: _Epoch, step, data_images, data_labels, count):
     """This device's rows of the batch at `step` of an epoch, augmented."""
-    recipe = learner.recipe
     size = recipe.batch_size
-    draws = augment.draw(key, size, recipe.crop_padding, recipe.flip)
     local = size // lax.axis_size(AXIS)
     first = lax.axis_index(AXIS) * local
-    draws = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, first, local), draws)
+    draws = jax.tree.map(
+        lambda x: lax.dynamic_slice_in_dim(x[step], first, local), epoch.draws
+    )
     rows = step * size + first + jnp.arange(local)
-    mask = (rows < labels.count).astype(jnp.float32)
-    chosen = labels.indices[order[jnp.minimum(rows, labels.count - 1)]]
+    mask = (rows < count).astype(jnp.float32)
+    chosen = epoch.chosen[jnp.minimum(rows, count - 1)]
     images = augment.augment(
         data_images[chosen],
         draws,
@@ -205,7 +227,7 @@ def make_train(learner: Learner, devices: Devices) -> Callable:
         Labels, `key` belongs to the cycle. `state` is donated.
     """
 
-    batch_size = learner.recipe.batch_size
+    recipe, batch_size = learner.recipe, learner.recipe.batch_size
     check_share("batch_size", batch_size, devices.size)
 
     def train(state, images, labels, labelled, key, last_step):
@@ -213,19 +235,15 @@ def make_train(learner: Learner, devices: Devices) -> Callable:
         per_epoch = steps_per_epoch(labelled.count, batch_size)
 
         def run_epoch(epoch, carry):
-            epoch_key = jax.random.fold_in(key, epoch)
-            order = epoch_order(jax.random.fold_in(epoch_key, 0), labelled)
+            drawn = _draw_epoch(recipe, jax.random.fold_in(key, epoch), labelled)
 
             def run_step(step, carry):
                 state, sums, bad_step = carry
                 position = step - epoch * per_epoch
-                batch_key = jax.random.fold_in(epoch_key, 1 + position)
-                batch = _batch(
-                    learner, batch_key, position, order, images, labels, labelled
-                )
+                batch = _batch(recipe, drawn, position, images, labels, labelled.count)
                 dropout = None
-                if learner.recipe.dropout:
-                    dropout = jax.random.fold_in(batch_key, DROPOUT)
+                if recipe.dropout:
+                    dropout = jax.random.fold_in(drawn.keys[position], DROPOUT)
                 state, (loss, right) = update(learner, state, *batch, epoch, dropout)
                 seen = jnp.minimum(labelled.count - position * batch_size, batch_size)
                 bad = ~jnp.isfinite(loss) & (bad_step < 0)
