@@ -1,6 +1,7 @@
 """One pass of a network over many images in large device batches."""
 
 import functools
+from collections import deque
 from collections.abc import Callable, Iterator
 
 import jax
@@ -67,6 +68,7 @@ def predict_all(
     needs: frozenset[str],
     on_batch: Callable[[], None] = lambda: None,
     key: jax.Array | None = None,
+    ahead: int = 0,
 ) -> dict[str, np.ndarray]:
     """Reads any number of images with one compiled program.
 
@@ -79,15 +81,26 @@ def predict_all(
         needs: which outputs to bring to the host.
         on_batch: called after each batch; may raise to stop.
         key: on the devices, for the passes of a recipe that has them.
+        ahead: batches that the devices may be given before their answers are awaited.
 
     Returns:
         The needed outputs, M rows each.
     """
     parts: dict[str, list[np.ndarray]] = {name: [] for name in sorted(needs)}
+    under_way: deque[dict[str, jax.Array]] = deque()
+
+    def bring(most: int) -> None:
+        while len(under_way) > most:
+            outputs = under_way.popleft()
+            for name in parts:
+                parts[name].append(fetch(outputs[name]))
+
     for number, batch in enumerate(_batches(indices, batch_size)):
         drawn = () if key is None else (key, np.int32(number))
-        outputs = predict(state.variables, state.loss_params, images, batch, *drawn)
-        for name in parts:
-            parts[name].append(fetch(outputs[name]))
+        under_way.append(
+            predict(state.variables, state.loss_params, images, batch, *drawn)
+        )
+        bring(ahead)
         on_batch()
+    bring(0)
     return {name: np.concatenate(part)[: len(indices)] for name, part in parts.items()}

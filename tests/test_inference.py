@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from aljax import inference
 from aljax.inference import make_predict, predict_all
 from aljax.machine.devices import choose_devices, replicate
 
@@ -49,9 +50,10 @@ def score(setup, batch_size, needs=EVERYTHING, count=COUNT, **more):
     )
 
 
+@pytest.mark.parametrize("ahead", [0, 2, 9])
 @pytest.mark.parametrize("batch_size", [8, 50])
-def test_equals_one_pass_over_all_images(setup, batch_size):
-    outputs = score(setup, batch_size)
+def test_equals_one_pass_over_all_images(setup, batch_size, ahead):
+    outputs = score(setup, batch_size, ahead=ahead)
     assert outputs.keys() == EVERYTHING
     for name, expected in setup.expected.items():
         assert outputs[name].shape == expected.shape
@@ -71,6 +73,23 @@ def test_counts_around_the_batch_size(setup, count):
     for name in EVERYTHING:
         assert len(outputs[name]) == count
         np.testing.assert_array_equal(outputs[name][:8], whole[name][:count][:8])
+
+
+def test_devices_have_batches_before_answers_are_awaited(setup, monkeypatch):
+    log = []
+
+    def predict(*given):
+        log.append("give")
+        return setup.predict(*given)
+
+    def fetch(x):
+        log.append("fetch")
+        return np.asarray(x)
+
+    monkeypatch.setattr(inference, "fetch", fetch)
+    given = setup.state, setup.images, setup.indices, 8, frozenset({"logits"})
+    predict_all(predict, *given, ahead=2)
+    assert log == ["give"] * 2 + ["give", "fetch"] * 3 + ["fetch"] * 2
 
 
 def test_gives_only_what_is_needed(setup):

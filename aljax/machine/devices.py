@@ -46,6 +46,11 @@ class Devices:
     def size(self) -> int:
         return self.mesh.size
 
+    @property
+    def ahead(self) -> int:
+        """Batches to be given before one is done: none where the host computes."""
+        return 0 if _platform(self.mesh) == "cpu" else 2
+
 
 def choose_devices(count: int | None = None, executor: str = "shard_map") -> Devices:
     """Lines up the first `count` devices, or all of them.
@@ -123,7 +128,7 @@ def spmd(
     """
     mappers = {"shard_map": _shard_map, "pmap": _pmap}
     mapped = mappers[devices.executor](f, devices.mesh, in_specs, out_specs)
-    options = _options(devices.mesh.devices.flat[0].platform, convolves)
+    options = _options(_platform(devices.mesh), convolves)
     return jax.jit(mapped, donate_argnums=donate, compiler_options=options)
 
 
@@ -177,6 +182,10 @@ def _split_parts(change, specs, values):
         specs,
         values,
     )
+
+
+def _platform(mesh: Mesh) -> str:
+    return mesh.devices.flat[0].platform
 
 
 def _options(platform: str, convolves: bool) -> dict | None:

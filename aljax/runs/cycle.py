@@ -56,8 +56,9 @@ def predict(trial: Trial, indices: np.ndarray, needs: frozenset[str]) -> Outputs
         indices,
         trial.config.score_batch_size,
         needs,
-        trial.session.check_preemption,
+        trial.session.asking(),
         key,
+        trial.session.devices.ahead,
     )
     if not all(np.isfinite(values).all() for values in outputs.values()):
         what = "an output of the network is not a finite number after"

@@ -1,5 +1,6 @@
 """What runs of one process share: images on the devices, programs, clock, console."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,11 +22,13 @@ from aljax.learner import (
 from aljax.machine.clock import CompileClock, memory_bytes
 from aljax.machine.devices import Devices, replicate
 from aljax.machine.preemption import Preempted, Preemption
-from aljax.machine.processes import largest
+from aljax.machine.processes import count, largest
 from aljax.runs.console import Console
 from aljax.runs.pace import Paces, kind_of
 from aljax.strategies import STRATEGIES
 from aljax.training import make_train
+
+ASK_SECONDS = 1.0  # between two questions whether a run is to stop, while it scores
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,32 @@ class Session:
                 stochastic,
             )
         return self._programs[recipe]
+
+    def asking(self) -> Callable[[], None]:
+        """What to call after each batch: `check_preemption`, but by the clock.
+
+        Several processes ask each other through their devices, behind all batches that
+        these were given; so they agree on how many make up ASK_SECONDS.
+        """
+        if count() == 1:
+            return self.check_preemption
+        batches = left = 1
+        began = time.monotonic()
+
+        def ask() -> None:
+            nonlocal batches, left, began
+            left -= 1
+            if left:
+                return
+            elapsed = time.monotonic() - began
+            requested, seconds = largest(self.preemption.requested, elapsed)
+            if requested:
+                raise Preempted
+            fitting = int(ASK_SECONDS * batches / max(seconds, 1e-9))
+            batches = left = max(1, min(2 * batches, fitting))
+            began = time.monotonic()
+
+        return ask
 
     def check_preemption(self) -> None:
         """Stops all processes of the run if one of them was asked to."""

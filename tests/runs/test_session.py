@@ -5,6 +5,8 @@ import pytest
 from aljax.config import Config
 from aljax.learner import make_recipe
 from aljax.machine.clock import memory_bytes
+from aljax.machine.preemption import Preempted
+from aljax.runs import session as sessions
 from aljax.runs.session import check_memory
 
 GIB = 2**30
@@ -37,3 +39,25 @@ def test_batches_beyond_memory(fields, devices, field, tiny_dataset):
 
 def test_memory_is_that_of_this_machine():
     assert 2**28 < memory_bytes() < 2**46
+
+
+def test_processes_ask_each_other_by_the_clock(session, monkeypatch):
+    now, asked = [0.0], []
+
+    def largest(*values):
+        asked.append(now[0])
+        return values
+
+    monkeypatch.setattr(sessions, "count", lambda: 2)
+    monkeypatch.setattr(sessions, "largest", largest)
+    monkeypatch.setattr(sessions.time, "monotonic", lambda: now[0])
+    ask = session.asking()
+    for _ in range(160):
+        now[0] += 0.25  # a batch
+        ask()
+    assert asked[:3] == [0.25, 0.75, 1.75]
+    assert {b - a for a, b in zip(asked[2:], asked[3:], strict=False)} == {1.0}
+    monkeypatch.setattr(session.preemption, "requested", True)
+    with pytest.raises(Preempted):
+        for _ in range(4):
+            ask()
