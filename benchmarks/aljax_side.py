@@ -111,6 +111,7 @@ class Measured:
             np.arange(self.flags.images),
             self.flags.score_batch_size,
             needs=frozenset({"logits", "predicted_loss", "embedding"}),
+            ahead=self.devices.ahead,
         )
 
     def compiled(self) -> str:

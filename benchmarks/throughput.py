@@ -241,7 +241,9 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--width", type=positive, default=64)
     parser.add_argument("--rounds", type=positive, default=5)
-    parser.add_argument("--steps", type=positive, default=1, help="batches in a pass")
+    parser.add_argument(
+        "--steps", type=positive, help="batches in a pass (default: 1; 200 on a GPU)"
+    )
     parser.add_argument("--passes", type=positive, default=2, help="timed in a process")
     parser.add_argument("--torch_device", help="default: what JAX runs on")
     parser.add_argument(
@@ -285,6 +287,8 @@ def main() -> None:
     flags.torch_device = flags.torch_device or TORCH_DEVICES.get(
         found["platform"], "cpu"
     )
+    # A GPU is faster than the host can start and await one step.
+    flags.steps = flags.steps or {"gpu": 200}.get(found["platform"], 1)
     measured: dict[tuple, list] = {case: [] for case in cases}
     with tempfile.TemporaryDirectory() as programs:
         for number in range(1, flags.rounds + 1):
