@@ -88,8 +88,9 @@ def test_counting_by_hand():
 def found():
     if not gpu_program.installed():
         pytest.skip(
-            "counting needs jax-cuda12-plugin and jax-cuda12-pjrt: install them with "
-            "--no-deps --target=FOLDER, and set JAX_CUDA_PLUGIN to that folder"
+            "counting needs jax-cuda12-pjrt of jaxlib's version, and nvidia-cuda-nvcc-"
+            "cu12: install them with --no-deps --target=FOLDER, and set "
+            "JAX_CUDA_PLUGIN=FOLDER"
         )
     return gpu_program.counts(*MOST)
 

@@ -3,9 +3,8 @@
     JAX_CUDA_PLUGIN=FOLDER python -m tests.support.gpu_program resnet18/bfloat16/train/1
 
 prints a row of counts for each MODEL/PRECISION/train or score/DEVICES. FOLDER has
-jax-cuda12-plugin and jax-cuda12-pjrt of the version of jaxlib; neither a GPU nor a
-driver nor NVIDIA's libraries are needed. Which of cuDNN's algorithms a GPU would choose
-is not known.
+jax-cuda12-pjrt of jaxlib's version and nvidia-cuda-nvcc-cu12; no GPU and no driver
+are needed. Which of cuDNN's algorithms a GPU would choose is not known.
 """
 
 import json
@@ -17,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+HERE = "--here"  # in this process, which has been given what it needs
 ROOT = Path(__file__).parents[2]
 FOLDER = os.environ.get("JAX_CUDA_PLUGIN", "")
 TARGET = Path(__file__).with_name("h100.txtpb")  # what XLA is to know of the GPU
@@ -44,7 +44,7 @@ def counts(*programs: str) -> dict[str, dict[str, Any]]:
         "CUDA_VISIBLE_DEVICES": "",
         "XLA_FLAGS": "",
     }
-    command = [sys.executable, "-m", "tests.support.gpu_program", *programs]
+    command = [sys.executable, "-m", "tests.support.gpu_program", HERE, *programs]
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -147,5 +147,7 @@ def count(name: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    for program in sys.argv[1:]:
-        print(json.dumps(count(program)), flush=True)
+    names = sys.argv[1:]
+    rows = map(count, names[1:]) if HERE in names else counts(*names).values()
+    for row in rows:
+        print(json.dumps(row), flush=True)
