@@ -11,7 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from aljax.models.conv.fused import Pending, folded, layer, scored
+from aljax.models.conv.fused import layer
+from aljax.models.conv.pending import Pending, folded, scored
 from aljax.models.initial import fan_in_uniform
 from aljax.models.norm import MOMENTUM, normalisation, over_devices
 

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aljax.models.conv.fused import Pending, layer
+from aljax.models.conv.fused import layer
+from aljax.models.conv.pending import Pending
 from aljax.models.norm import (
     EPSILON,
     Affine,
