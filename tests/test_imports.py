@@ -12,7 +12,7 @@ ROOT = Path(aljax.__file__).parent
 # The house from the cellar to the roof. What stands on one line does not know each
 # other; a line may import from the lines before it.
 HOUSE = (
-    ("lookup", "limits"),
+    ("lookup", "limits", "platforms"),
     ("machine", "augment", "data", "metrics", "models", "optimizers", "pool"),
     ("strategies",),
     ("registered",),
@@ -30,8 +30,8 @@ ROOMS = {
     "machine": (
         "terminal",
         "preemption",
-        "clock",
         "allocator",
+        "clock",
         "numerics",
         "processes",
         "devices",

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from jax import lax
 
+from aljax.platforms import made_for
 from tests.support.parity import batch, error, make_pair
 from tests.support.pytorch import ask
 from tests.support.trees import flatten
@@ -24,13 +24,10 @@ pytestmark = pytest.mark.usefixtures("full_float32", "elsewhere")
 
 
 @pytest.fixture
-def elsewhere(monkeypatch):
+def elsewhere():
     """Takes what stands beside the way of CPUs."""
-
-    def take(*given, default, **others):
-        return default(*given)
-
-    monkeypatch.setattr(lax, "platform_dependent", take)
+    with made_for("gpu"):
+        yield
 
 
 def test_joint_loss_and_every_gradient():

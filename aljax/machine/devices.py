@@ -20,6 +20,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from aljax.lookup import lookup
+from aljax.platforms import made_for
 
 AXIS = "data"
 EVERYWHERE = PartitionSpec()  # the same value on every device
@@ -127,8 +128,15 @@ def spmd(
             than for products of large matrices.
     """
     mappers = {"shard_map": _shard_map, "pmap": _pmap}
-    mapped = mappers[devices.executor](f, devices.mesh, in_specs, out_specs)
-    options = _options(_platform(devices.mesh), convolves)
+    platform = _platform(devices.mesh)
+
+    @functools.wraps(f)
+    def local(*args):
+        with made_for(platform):
+            return f(*args)
+
+    mapped = mappers[devices.executor](local, devices.mesh, in_specs, out_specs)
+    options = _options(platform, convolves)
     return jax.jit(mapped, donate_argnums=donate, compiler_options=options)
 
 

@@ -12,6 +12,7 @@ from jax import lax
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from aljax.machine.devices import Devices, fetch
+from aljax.platforms import by_platform
 from aljax.strategies.distances import Points, dot, nearer, points
 from aljax.strategies.placing import (
     EVERYWHERE,
@@ -88,7 +89,7 @@ def lloyd(
         is_nearest = squared == squared.min(-1, keepdims=True)
         nearest = jnp.where(is_nearest, jnp.arange(len(centres)), len(centres)).min(-1)
         group = jnp.where(real, nearest, len(centres))
-        added = lax.platform_dependent(h, group, cpu=one_by_one, default=by_product)
+        added = by_platform(h, group, cpu=one_by_one, default=by_product)
         return sums + added, nearest
 
     def one_by_one(h, group):

@@ -31,6 +31,7 @@ from aljax.models.norm import (
     moments_at_once,
     no_moments,
 )
+from aljax.platforms import by_platform
 
 
 class Output(NamedTuple):
@@ -235,7 +236,7 @@ def layer(
     """
     on_cpu = scoring_products if mask is None else products
     elsewhere = scoring_vendor if mask is None else vendor
-    return lax.platform_dependent(
+    return by_platform(
         x,
         kernel,
         mask,
@@ -251,7 +252,7 @@ def _forward(x, kernel, mask, stride, keep):
 
 def _backward(stride, keep, saved, g):
     x, kernel, mask, out = saved
-    dx, dk = lax.platform_dependent(
+    dx, dk = by_platform(
         x,
         kernel,
         mask,

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from aljax.models.norm import Affine
+from aljax.platforms import by_platform
 
 
 class Pending(NamedTuple):
@@ -52,9 +52,9 @@ def folded(kernel: jax.Array, norm: Affine) -> tuple[jax.Array, Affine]:
     The factor goes into the kernel `[S, S, C, F]` where one kernel of the vendor's can
     convolve, add a bias and a shortcut, and apply ReLU; nothing changes elsewhere.
     """
-    return lax.platform_dependent(kernel, norm, cpu=lambda *given: given, default=_fold)
+    return by_platform(kernel, norm, cpu=lambda *given: given, default=_fold)
 
 
 def scored(x: Pending) -> jax.Array:
     """The images `[B, H, W, C]` that scoring ends with."""
-    return lax.platform_dependent(x, cpu=Pending.value, default=Pending.narrow)
+    return by_platform(x, cpu=Pending.value, default=Pending.narrow)
