@@ -5,7 +5,7 @@ A run is one tuple (dataset, model, optimizer, strategy, trial); `sweep` makes a
 
 import difflib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -16,8 +16,10 @@ from aljax.strategies import Options
 
 # Only how a run is carried out, never what comes out of it.
 OPERATIONAL = ("trials", "sweep", "checkpoint_seconds", "data.path")
+SETTINGS = "optimizers."  # what the names of settings of optimizers begin with
 # A run's folder is named by these.
 FOLDERS = ("model", "optimizer", "strategy")
+# Beside these, every setting of the optimizers that runs use.
 SWEEPABLE = (
     *FOLDERS,
     "width",
@@ -68,17 +70,37 @@ class Run:
 
 
 def members(config: Config) -> Iterator[tuple[str, Config]]:
-    """Yields the members of the grid: the folder of each and its own configuration."""
-    names = list(config.sweep)
-    for values in itertools.product(*(config.sweep[name] for name in names)):
-        member = replace(config, "sweep", {})
-        for name, value in zip(names, values, strict=True):
-            member = replace(member, name, value)
-        extra = [
-            f"{n}={v}" for n, v in zip(names, values, strict=True) if n not in FOLDERS
-        ]
-        parts = [",".join(extra)] if extra else []
-        yield "/".join(parts + [str(getattr(member, f)) for f in FOLDERS]), member
+    """Yields the members of the grid: the folder of each and its own configuration.
+
+    A setting of an optimizer is swept where that optimizer is used, and nowhere else.
+    """
+    plain = replace(config, "sweep", {})
+    for chosen in _combinations(config.sweep, shared(config.sweep)):
+        optimizer = chosen.get("optimizer", config.optimizer)
+        own = [n for n in config.sweep if n.startswith(f"{SETTINGS}{optimizer}.")]
+        for settings in _combinations(config.sweep, own):
+            member = plain
+            for name, value in (chosen | settings).items():
+                member = replace(member, name, value)
+            yield _folder(member, chosen | settings), member
+
+
+def shared(names: Iterable[str]) -> list[str]:
+    """Swept fields that every member of a grid has a value of its own of."""
+    return [name for name in names if not name.startswith(SETTINGS)]
+
+
+def _combinations(
+    sweep: dict[str, Any], names: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    for values in itertools.product(*(sweep[name] for name in names)):
+        yield dict(zip(names, values, strict=True))
+
+
+def _folder(member: Config, chosen: dict[str, Any]) -> str:
+    extra = [f"{name}={v}" for name, v in chosen.items() if name not in FOLDERS]
+    parts = [",".join(extra)] if extra else []
+    return "/".join(parts + [str(getattr(member, field)) for field in FOLDERS])
 
 
 def expand(config: Config) -> list[list[Run]]:
@@ -169,14 +191,23 @@ def validate_grid(config: Config) -> None:
     validate(replace(config, "sweep", {}))
     if not isinstance(config.sweep, dict):
         raise ValueError(f"--config.sweep: {config.sweep!r} is not a dict of lists.")
+    settings = [name for name in flatten(config) if name.startswith(SETTINGS)]
     for name, values in config.sweep.items():
-        lookup(dict.fromkeys(SWEEPABLE), "--config.sweep", name)
+        lookup(dict.fromkeys((*SWEEPABLE, *settings)), "--config.sweep", name)
         if not isinstance(values, (list, tuple)) or not values:
             raise ValueError(
                 f"--config.sweep: {name!r} has {values!r}; give a list of values, "
                 f"for example {{'strategy': ('random', 'entropy')}}."
             )
-        if len(set(map(repr, values))) < len(values):
+        if any(one == other for one, other in itertools.combinations(values, 2)):
             raise ValueError(f"--config.sweep: {name!r} lists a value twice: {values}.")
+    used = config.sweep.get("optimizer", [config.optimizer])
+    for name in config.sweep:
+        if name.startswith(SETTINGS) and name.split(".")[1] not in used:
+            raise ValueError(
+                f"--config.sweep: {name!r} is of an optimizer that no run uses "
+                f"({', '.join(map(str, used))}); leave it out, or let --config.sweep "
+                "have that optimizer too."
+            )
     for _, member in members(config):
         validate(member)

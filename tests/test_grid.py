@@ -48,6 +48,24 @@ def test_fields_that_name_no_folder_get_one_of_their_own():
     ]
 
 
+def test_settings_are_swept_where_their_optimizer_is_used():
+    rates = {"optimizers.sgd.learning_rate": (0.1, 0.01)}
+    rates |= {"optimizers.adam.learning_rate": (0.001,)}
+    config = Config(trials=1, sweep=rates | {"optimizer": ("adam", "sgd", "adamw")})
+    validate_grid(config)
+    assert folders(config) == [
+        "optimizers.adam.learning_rate=0.001/resnet18/adam/learning_loss/trial_1",
+        "optimizers.sgd.learning_rate=0.1/resnet18/sgd/learning_loss/trial_1",
+        "optimizers.sgd.learning_rate=0.01/resnet18/sgd/learning_loss/trial_1",
+        "resnet18/adamw/learning_loss/trial_1",
+    ]
+    runs = [run.config.optimizers for group in expand(config) for run in group]
+    assert [own["sgd"].learning_rate for own in runs] == [0.1, 0.1, 0.01, 0.1]
+    assert [own["adam"].learning_rate for own in runs] == [0.001, 1e-4, 1e-4, 1e-4]
+    grown = replace(config, "sweep", config.sweep | {"optimizer": ("sgd", "adam")})
+    assert compare(config, grown) == []
+
+
 def test_trials_that_inherit_weights_stay_together():
     groups = expand(Config(trials=3, sweep={"reset": ("cycle", "never")}))
     assert [len(group) for group in groups] == [1, 1, 1, 3]
@@ -100,6 +118,13 @@ def test_bad_shard(text):
         ({"strategy": "random"}, ["--config.sweep", "'random'", "list of values"]),
         ({"strategy": ()}, ["--config.sweep", "()", "list of values"]),
         ({"seed": (1, 2, 1)}, ["--config.sweep: 'seed'", "twice", "(1, 2, 1)"]),
+        ({"optimizers.sgd.learning_rate": (1, 1.0)}, ["learning_rate'", "twice"]),
+        ({"optimizers.sgd.learning_rat": (1,)}, ["mean 'optimizers.sgd.learning_rate"]),
+        ({"optimizers.sgd.learning_rate": (0.1, -1.0)}, ["learning_rate: -1.0 is too"]),
+        (
+            {"optimizers.adam.learning_rate": (0.1,)},
+            ["'optimizers.adam.learning_rate'", "no run uses (sgd)"],
+        ),
         ({"strategy": ("random", "x")}, ["--config.strategy", "'x'", "Choose one of"]),
         ({"width": (8, 0)}, ["--config.width: 0", "at least 1"]),
         ({"width": (8, "16")}, ["--config.width: '16'", "a whole number (int)"]),

@@ -215,10 +215,15 @@ def _planned(
 
 def _cells(grid: dict[str, list]) -> Iterator[str]:
     """Folders of a grid's members, named as `aljax.grid.members` names them."""
-    for values in itertools.product(*grid.values()):
-        member = dict(zip(grid, values, strict=True))
-        extra = [f"{n}={v}" for n, v in member.items() if n not in FOLDERS]
-        yield "/".join([",".join(extra)] * bool(extra) + [member[f] for f in FOLDERS])
+    shared = [name for name in grid if not name.startswith("optimizers.")]
+    for chosen in itertools.product(*(grid[name] for name in shared)):
+        member = dict(zip(shared, chosen, strict=True))
+        own = [n for n in grid if n.startswith(f"optimizers.{member['optimizer']}.")]
+        for settings in itertools.product(*(grid[name] for name in own)):
+            named = member | dict(zip(own, settings, strict=True))
+            extra = [f"{n}={v}" for n, v in named.items() if n not in FOLDERS]
+            parts = [",".join(extra)] * bool(extra)
+            yield "/".join([*parts, *(named[field] for field in FOLDERS)])
 
 
 def _once(settings: tuple[Setting, ...], warnings: list[str]) -> list[Record]:

@@ -1,5 +1,6 @@
 """Reading runs: whole rows, true states, and a sentence for whatever is amiss."""
 
+import dataclasses
 import fcntl
 import importlib
 import json
@@ -10,9 +11,13 @@ import numpy as np
 import pytest
 
 import aljax.report
+from aljax.config import Config
+from aljax.data import Data
+from aljax.grid import expand
 from aljax.report import frame
 from aljax.report.rows import read_rows
 from aljax.report.runs import read
+from aljax.runs.plan import make_plan
 from tests.support import made_up_runs as made
 
 RUN = "resnet18/sgd/entropy/trial_1"
@@ -246,6 +251,24 @@ def test_grid_with_folders_of_other_fields(tmp_path):
         for trial in (1, 2)
     ]
     assert [s.name for s in study.settings] == ["width 16", "width 8"]
+
+
+def test_grid_of_settings_of_optimizers(tmp_path):
+    """What has no folder yet is named as `aljax.grid` names it."""
+    rates = {f"optimizers.{o}.learning_rate": (0.5, 1e-5) for o in ("sgd", "adam")}
+    sweep = {"optimizer": ("sgd", "adam", "adamw"), "width": (8, 16)}
+    config = Config(trials=1, data=Data("cifar10"), sweep=sweep | rates)
+    folders = [run.folder for group in expand(config) for run in group]
+    make_plan(config, tmp_path).write()
+    first, *rest = folders
+    extra = first.split("/")[0]
+    values = {"width": 8, "optimizers.sgd.learning_rate": 0.5}
+    grid = made.Grid(made.LARGE.accuracies, trials=1, config=values)
+    grid = dataclasses.replace(grid, strategies=("learning_loss",))
+    made.write(tmp_path / extra, grid)
+    study = read([tmp_path])
+    assert study.warnings == () and [run.folder for run in study.runs] == [first]
+    assert [planned.folder for planned in study.planned] == rest and len(rest) == 9
 
 
 def test_nothing_to_read(tmp_path):
