@@ -70,6 +70,9 @@ class Config:
     pool_subset: int | None = (
         10_000  # unlabelled images drawn to choose from; none: all
     )
+    # Of the initial labels, how many are never trained on and take the place of the
+    # test set, to choose settings by.
+    validation: int = 0
     reset: str = "cycle"  # what each cycle starts from: cycle, trial or never
     seed: int = 0
     data: Data = field(default_factory=Data)
@@ -164,6 +167,12 @@ def _check_counts(config: Config) -> None:
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, (int, float)) and not isinstance(number, bool):
                 check_number(f"--config.{name}", number, least, most)
+    if config.validation >= config.initial:
+        raise ValueError(
+            f"--config.validation: {config.validation} images cannot be held out of "
+            f"{config.initial} initial labels and leave one to train on; lower it, or "
+            "raise --config.initial."
+        )
     if config.pool_subset is not None and config.pool_subset < config.budget:
         raise ValueError(
             f"--config.pool_subset: {config.pool_subset} images cannot fill a budget "

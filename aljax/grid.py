@@ -31,6 +31,7 @@ SWEEPABLE = (
     "budget",
     "initial_query",
     "pool_subset",
+    "validation",
     "reset",
     "seed",
     "data.name",
@@ -56,7 +57,7 @@ class Run:
     def training_images(self) -> int:
         """Images that the whole run trains on, each epoch counted."""
         c = self.config
-        labels = (c.initial + i * c.budget for i in range(c.cycles))
+        labels = (c.initial - c.validation + i * c.budget for i in range(c.cycles))
         return c.epochs * sum(labels)
 
     @property
@@ -66,7 +67,8 @@ class Run:
         optimizer = names.get(self.config.optimizer, self.config.optimizer)
         model = self.config.model.replace("resnet", "ResNet")
         leak = " (leaky)" if self.leaky else ""
-        return f"{model} + {optimizer}{leak}"
+        held_out = " (validation)" if self.config.validation else ""
+        return f"{model} + {optimizer}{leak}{held_out}"
 
 
 def members(config: Config) -> Iterator[tuple[str, Config]]:

@@ -18,6 +18,7 @@ PURPOSES = {
     "subset": 3,
     "query": 4,
     "dropout": 5,
+    "validation": 6,
 }
 
 

@@ -14,6 +14,7 @@ LIMITS = {
     "cycles": (1, 10_000),
     "initial": (1, 10**9),
     "budget": (1, 10**9),
+    "validation": (0, 10**9),
     "pool_subset": (1, 10**9),
     "seed": (0, 2**32 - 1),  # the bits that a key keeps of it
     "data.image_size": (1, 4096),

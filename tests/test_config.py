@@ -181,6 +181,12 @@ def test_seed_beyond_32_bits_is_refused(seed):
     validate(Config(seed=2**32 - 1))
 
 
+def test_nothing_left_to_train_on():
+    message = refusal(Config(initial=500, validation=500))
+    assert "--config.validation: 500" in message and "500 initial labels" in message
+    validate(Config(initial=500, validation=499))
+
+
 def test_pool_subset_below_the_budget():
     message = refusal(Config(budget=500, pool_subset=499))
     assert "--config.pool_subset: 499" in message

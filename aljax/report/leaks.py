@@ -1,4 +1,4 @@
-"""Signs that labels leaked, that a trial broke, or that runs are copies."""
+"""Signs that labels leaked, that a trial broke, that runs are copies or no tests."""
 
 from collections.abc import Iterator
 
@@ -25,6 +25,7 @@ LEARNED = 0.15  # above chance, so that noise around chance is no collapse
 def doubts(setting: Setting) -> Iterator[Doubt]:
     """Everything in this file that the runs of a setting give reason for."""
     yield from _leaky(setting)
+    yield from _held_out(setting)
     yield from _too_good(setting)
     for cell in setting.cells:
         runs = setting.cell(*cell)
@@ -39,6 +40,8 @@ def bar(setting: Setting) -> str:
     """Why nothing can be established by a setting's runs; "": nothing is in the way."""
     if setting.leaky:
         return "the runs are leaky"
+    if setting.held_out:
+        return "the accuracies are of labelled images that were held out"
     starts = (_start(setting.cell(*cell)) for cell in setting.cells)
     if any(_too_good(setting)) or any(start is not None for start in starts):
         return "labels seem to have leaked"
@@ -60,6 +63,19 @@ def _leaky(setting: Setting) -> Iterator[Doubt]:
             "and what they know of labels, pass from one trial to the next "
             "(reset=never). Their numbers say nothing about active learning, and "
             f"nothing is established by them ({named(runs)}).",
+        )
+
+
+def _held_out(setting: Setting) -> Iterator[Doubt]:
+    runs = [record for record in setting.runs if record.held_out]
+    if runs:
+        yield Doubt(
+            "validation",
+            f"{counted(len(runs), 'run')} of {len(setting.runs)} "
+            f"{'was' if len(runs) == 1 else 'were'} evaluated on labelled images that "
+            "were held out of training, and never on the test set. What is called test "
+            "accuracy here is theirs, to choose settings by: nothing is established by "
+            f"it ({named(runs)}).",
         )
 
 

@@ -65,6 +65,12 @@ class Record:
         return bool(marked) or self.config.get("reset") == "never"
 
     @property
+    def held_out(self) -> bool:
+        """Whether its accuracies are of labelled images, and not of the test set."""
+        marked = any(row["evaluated_on"] == "validation" for row in self.rows)
+        return marked or self.config.get("validation", 0) > 0
+
+    @property
     def done(self) -> bool:
         return self.state == "done"
 

@@ -11,8 +11,9 @@ import numpy as np
 # Recorded from some version on: rows of older runs lack them.
 LATER_FIELDS = (
     *("calibration_error", "reliability", "queried_labels"),
-    *("queried_predictions", "queried_scores"),
+    *("queried_predictions", "queried_scores", "evaluated_on"),
 )
+EVALUATED_ON = ("test", "validation")
 LISTS = {
     **dict.fromkeys(("queried", "queried_labels", "queried_predictions"), np.int32),
     **dict.fromkeys(("queried_scores", "class_accuracy"), np.float64),
@@ -101,6 +102,10 @@ def _refuse(constant: str) -> float:
 def _value(name: str, value: Any) -> Any:
     """A field in the form that a report takes; any error where it is another thing."""
     if value is None or name == "leaky":
+        return value
+    if name == "evaluated_on":
+        if value not in EVALUATED_ON:
+            raise ValueError(name)
         return value
     if name in LISTS:
         return _array(value, LISTS[name], 1)

@@ -34,6 +34,10 @@ class Setting:
         return any(record.leaky for record in self.runs)
 
     @property
+    def held_out(self) -> bool:
+        return any(record.held_out for record in self.runs)
+
+    @property
     def slug(self) -> str:
         """What sets names of its files apart: "" or "setting_2"."""
         return f"setting_{self.number}" if self.name else ""

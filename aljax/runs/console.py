@@ -151,16 +151,14 @@ class Console:
         leak = " [leaky: weights carried over between trials]" if row["leaky"] else ""
         self.say(
             f"Trial {row['trial']}/{trials} || Cycle {row['cycle']}/{cycles} || "
-            f"Labelled Data {row['labeled']}: "
-            f"Test Accuracy {100 * row['test_accuracy']:.2f}%{member}{leak}"
+            f"Labelled Data {row['labeled']}: {_accuracy(row)}{member}{leak}"
         )
 
     def already_done(self, run: Run, rows: list[dict[str, Any]]) -> None:
         """Prints what a run ended with that an earlier start has finished."""
         last = rows[-1]
         self.say(
-            f"already done: {run.folder} · {last['labeled']} labels · "
-            f"Test Accuracy {100 * last['test_accuracy']:.2f}%"
+            f"already done: {run.folder} · {last['labeled']} labels · {_accuracy(last)}"
         )
 
     def table(self, title: str, rows: list[dict[str, Any]]) -> None:
@@ -189,6 +187,12 @@ class Console:
         """Prints which files were written."""
         for path in paths:
             self.say(f"wrote {path}")
+
+
+def _accuracy(row: dict[str, Any]) -> str:
+    """The accuracy of a cycle, and of which images; older rows are of the test set."""
+    images = row.get("evaluated_on", "test").capitalize()
+    return f"{images} Accuracy {100 * row['test_accuracy']:.2f}%"
 
 
 def _number(value: float | None, form: str) -> str:

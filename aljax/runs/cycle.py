@@ -245,26 +245,32 @@ def record(trial: Trial) -> None:
 
 
 def evaluate(trial: Trial, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Measures the network on the whole test set; returns the row of the cycle.
+    """Measures the network on the whole test set, or on the images held out for it.
 
     Args:
         trial: trained to the end of its current cycle.
         rows: of the cycles before.
+
+    Returns:
+        the row of the cycle.
     """
     session, progress = trial.session, trial.progress
     with Stopwatch(session.clock) as watch:
         needs = frozenset({"logits"})
         if trial.state.loss_params is not None:
             needs |= {"predicted_loss"}
-        outputs = predict(trial, session.test_indices, needs)
-        labels = session.dataset.test_labels
+        indices, labels = session.test_indices, session.dataset.test_labels
+        if trial.config.validation:
+            indices = trial.held_out
+            labels = session.dataset.train_labels[indices]
+        outputs = predict(trial, indices, needs)
         measured = metrics.evaluate(outputs.logits, outputs.predicted_loss, labels)
     accuracy, labelled = measured["test_accuracy"], len(trial.pool)
     first = rows[0]["test_accuracy"] if rows else accuracy
     efficiency = metrics.label_efficiency(
         accuracy, labelled, first, trial.config.initial, trial.pool.size
     )
-    trained = trial.config.epochs * labelled
+    trained = trial.config.epochs * len(trial.training)
     return {
         "trial": trial.run.trial,
         "cycle": progress.cycle,
@@ -283,5 +289,6 @@ def evaluate(trial: Trial, rows: list[dict[str, Any]]) -> dict[str, Any]:
         "queried_labels": session.dataset.train_labels[trial.queried].tolist(),
         "queried_predictions": progress.queried_predictions,
         "queried_scores": progress.queried_scores,
+        "evaluated_on": "validation" if trial.config.validation else "test",
         "leaky": trial.run.leaky,
     }

@@ -48,6 +48,7 @@ ROW_FIELDS = (
     "queried_labels",
     "queried_predictions",
     "queried_scores",
+    "evaluated_on",
     "leaky",
 )
 # What going on with a run, and telling of it, cannot do without.

@@ -35,7 +35,7 @@ class Status:
 
 
 def _trained(config: Config, rows: list[dict[str, Any]]) -> int:
-    return config.epochs * sum(row["labeled"] for row in rows)
+    return config.epochs * sum(row["labeled"] - config.validation for row in rows)
 
 
 def read_status(run: Run, workdir: Path) -> Status:

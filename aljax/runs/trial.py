@@ -1,19 +1,21 @@
 """One trial under way: its pool, its weights, its accounts, and how it is taken up."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import jax
 import numpy as np
 
 from aljax.config import Config
 from aljax.grid import Run
-from aljax.keys import key_for
+from aljax.keys import host_random, key_for
 from aljax.learner import TrainState
 from aljax.machine.devices import replicate
 from aljax.pool import Pool
 from aljax.runs.checkpoint import Checkpoints, Progress, Saved
 from aljax.runs.folder import Damaged, RunFolder
 from aljax.runs.session import Programs, Session
+from aljax.strategies import shuffled
 from aljax.training import Labels, Report, images_in, steps_per_epoch
 
 
@@ -58,13 +60,31 @@ class Trial:
         bought = self.config.initial if first else self.config.budget
         return self.pool.labelled[-bought:]
 
+    @cached_property
+    def held_out(self) -> np.ndarray:
+        """The images of the first purchase that are evaluated on, and never trained on.
+
+        They are the same in every cycle, and weights that go on have not seen them.
+        """
+        first = self.pool.labelled[: self.config.initial]
+        random = host_random(self.key(1, "validation"))
+        return np.sort(first[shuffled(random, len(first), self.config.validation)])
+
+    @property
+    def training(self) -> np.ndarray:
+        """The labelled images that are trained on, in the order they were bought."""
+        labelled = self.pool.labelled
+        if not self.config.validation:
+            return labelled
+        return labelled[~np.isin(labelled, self.held_out)]
+
     @property
     def labels(self) -> Labels:
-        """The labelled set, padded to what the last cycle will hold."""
-        config, count = self.config, len(self.pool)
+        """What is trained on, padded to what the last cycle will hold."""
+        config, count = self.config, len(self.training)
         capacity = config.initial + (config.cycles - 1) * config.budget
         indices = np.zeros(capacity, np.int32)
-        indices[:count] = self.pool.labelled
+        indices[:count] = self.training
         return Labels(indices, np.int32(count))
 
     @property
@@ -76,12 +96,12 @@ class Trial:
     @property
     def last_step(self) -> int:
         """Steps of the current cycle."""
-        per_epoch = steps_per_epoch(len(self.pool), self.config.batch_size)
+        per_epoch = steps_per_epoch(len(self.training), self.config.batch_size)
         return self.config.epochs * per_epoch
 
     def images_seen(self, step: int) -> int:
         """Images seen in the first `step` steps of the current cycle."""
-        return images_in(step, len(self.pool), self.config.batch_size)
+        return images_in(step, len(self.training), self.config.batch_size)
 
     @property
     def images_done(self) -> int:
@@ -89,7 +109,8 @@ class Trial:
         cycle, config = self.progress.cycle, self.config
         if cycle == 0:
             return 0
-        before = sum(config.initial + c * config.budget for c in range(cycle - 1))
+        first = config.initial - config.validation
+        before = sum(first + c * config.budget for c in range(cycle - 1))
         return config.epochs * before + self.images_seen(int(self.state.step))
 
     def tell(self, first: int, last: int, seconds: float, report: Report) -> None:
@@ -102,7 +123,7 @@ class Trial:
             report: loss and accuracy of these steps.
         """
         config, seen = self.config, self.images_seen(last)
-        epoch = min(seen // len(self.pool) + 1, config.epochs)
+        epoch = min(seen // len(self.training) + 1, config.epochs)
         where = (
             f"cycle {self.progress.cycle}/{config.cycles} · "
             f"epoch {epoch}/{config.epochs} · {self.run.folder}"
@@ -114,7 +135,7 @@ class Trial:
     def diverged(self, what: str, step: int) -> Diverged:
         """The error to raise where numbers went wrong in a step, with advice."""
         config = self.config
-        epoch = step // steps_per_epoch(len(self.pool), config.batch_size) + 1
+        epoch = step // steps_per_epoch(len(self.training), config.batch_size) + 1
         rate = config.optimizers[config.optimizer].learning_rate
         narrow = config.precision != "float32"
         other = ", or set config.precision=float32" if narrow else ""

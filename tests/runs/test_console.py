@@ -20,6 +20,7 @@ ROW = dict.fromkeys(ROW_FIELDS, 0.123456) | {
     "test_accuracy": 0.8967,
     "train_seconds": 12345.6,
     "train_images_per_second": 12345.6,
+    "evaluated_on": "test",
     "leaky": False,
 }
 WHERE = "cycle 10/10 · epoch 200/200 · resnet152/rmsprop/least_confidence/trial_5"
@@ -73,6 +74,14 @@ def test_the_line_of_a_cycle_names_the_member_of_a_grid():
     assert line in alone
     several = printed(200, lambda console: console.cycle(run, ROW), several=True)
     assert f"{line} || resnet18/sgd/entropy" in several
+
+
+def test_the_line_of_a_cycle_says_that_it_is_no_test():
+    ((run,),) = expand(Config(trials=1))
+    row = ROW | {"evaluated_on": "validation"}
+    for act in (lambda c: c.cycle(run, row), lambda c: c.already_done(run, [row])):
+        text = " ".join(printed(200, act))
+        assert "Validation Accuracy 89.67%" in text and "Test" not in text
 
 
 def test_compiling_says_that_it_is_once_and_how_long():

@@ -51,7 +51,7 @@ def test_row_fields_are_the_documented_ones():
         train_seconds evaluate_seconds query_seconds compile_seconds
         train_images_per_second score_images_per_second
         peak_device_bytes peak_host_bytes queried queried_labels queried_predictions
-        queried_scores leaky"""
+        queried_scores evaluated_on leaky"""
     assert list(ROW_FIELDS) == documented.split()
 
 
