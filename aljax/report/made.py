@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from aljax.report import names
+from aljax.report import fairness, names
 from aljax.report.record import Record
 from aljax.report.runs import Study
 
@@ -27,6 +27,7 @@ def facts(study: Study, command: str | None) -> tuple[tuple[str, str], ...]:
         "Images": _values(runs, lambda r: (r.about.get("data_fingerprint") or "")[:16]),
         "Seeds": _values(runs, lambda r: r.seed),
         "Trials": _values(runs, lambda r: r.trial, _MOST * 10),
+        "Settings of optimizers": _settings(study),
         "Precision": _values(runs, lambda r: r.config.get("precision")),
         "Weights at each cycle": _values(runs, lambda r: r.config.get("reset")),
         "Commit of aljax": _values(runs, lambda r: r.about.get("commit")),
@@ -57,6 +58,21 @@ def _values(
     said = [f"{v} ({names.counted(counts[v], 'run')})" for v in order[:most]]
     more = len(order) - len(said)
     return ", ".join(said) + (f" and {more} more" if more else "")
+
+
+def _settings(study: Study) -> str:
+    """Which optimizers have the authors' settings, and what the others have instead."""
+    lines = []
+    for setting in study.settings:
+        parts = []
+        for text, who in fairness.by_settings(setting.runs).items():
+            usual = (
+                "not used by the study's authors" if text is None else "the authors'"
+            )
+            parts.append(f"{who}: {text or usual}")
+        lines.append(f"{setting.name}: " * bool(setting.name) + "; ".join(parts))
+    more = len(lines) - _MOST
+    return ". ".join(lines[:_MOST]) + (f" and {more} more" if more > 0 else "")
 
 
 def _versions(versions: Any) -> str | None:

@@ -1,8 +1,9 @@
 """Settings: which runs may be compared with each other.
 
 Runs of one setting share the images and every field of the configuration but network,
-optimizer, strategy, seed and trial; of the optimizers' settings they share those of
-every optimizer that is used. Runs of two settings never meet in a number.
+optimizer, strategy, seed and trial; runs of one network and optimizer share those of
+the optimizer too, which may be tuned for each network. Runs of two settings never meet
+in a number.
 """
 
 import json
@@ -102,6 +103,12 @@ class Setting:
         return self.runs[0].config.get("data.name", "unknown images")
 
 
+def own_settings(record: Record) -> dict[str, Any]:
+    """The settings of a run's own optimizer, by dotted name."""
+    start = f"optimizers.{record.optimizer}."
+    return {n: v for n, v in record.config.items() if n.startswith(start)}
+
+
 def _key(values: Any) -> str:
     return json.dumps(values, sort_keys=True, default=str)
 
@@ -117,13 +124,12 @@ def _shared(record: Record) -> dict[str, Any]:
 
 
 def _contested(records: Iterable[Record]) -> list[str]:
-    """The settings of optimizers in which two runs of one optimizer differ."""
-    found: dict[str, set[str]] = {}
+    """The settings in which two runs of one network and optimizer differ."""
+    found: dict[tuple[str, str], set[str]] = {}
     for record in records:
-        for name, value in record.config.items():
-            if name.startswith(f"optimizers.{record.optimizer}."):
-                found.setdefault(name, set()).add(_key(value))
-    return sorted(name for name, values in found.items() if len(values) > 1)
+        for name, value in own_settings(record).items():
+            found.setdefault((record.model, name), set()).add(_key(value))
+    return sorted({name for (_, name), values in found.items() if len(values) > 1})
 
 
 def split(runs: Sequence[Record]) -> tuple[Setting, ...]:

@@ -43,3 +43,23 @@ def test_the_configuration_lists_what_is_shared_first():
     lines = configuration(_study(*runs))
     assert lines[-1] == ("batch", "16 | 64")
     assert ("epochs", "3") in lines[:-1]
+
+
+def test_it_says_whose_settings_optimizers_have():
+    rate = "optimizers.sgd.learning_rate"
+    runs = [
+        record([0.5], **{rate: 0.1}),
+        record([0.5], model="resnet34", **{rate: 0.05}),
+        record([0.5], optimizer="adam", **{"optimizers.adam.learning_rate": 1e-3}),
+        record([0.5], optimizer="lion"),
+    ]
+    assert dict(facts(_study(*runs), None))["Settings of optimizers"] == (
+        "ResNet18 + SGD: the authors'; "
+        "ResNet34 + SGD: learning rate 0.05 instead of 0.1; "
+        "Adam: learning rate 0.001 instead of 0.0001; "
+        "lion: not used by the study's authors"
+    )
+    authors = record([0.5], optimizer="adam", **{"optimizers.adam.learning_rate": 1e-4})
+    both = dict(facts(_study(*runs, authors), None))["Settings of optimizers"]
+    assert both.count("Adam:") == 2 and "Adam: the authors'" in both
+    assert "optimizers.adam.learning rate 0.001: " in both

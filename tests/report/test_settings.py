@@ -87,6 +87,16 @@ def test_one_optimizer_with_two_settings_splits_its_companions_too(tmp_path):
     assert len(one.runs) == len(two.runs) == 12
 
 
+def test_networks_with_rates_of_their_own_are_compared(tmp_path):
+    grids = (
+        grid(models=(model,), config={"optimizers.sgd.learning_rate": rate})
+        for model, rate in (("resnet18", 0.1), ("resnet34", 0.03), ("resnet50", 0.1))
+    )
+    (setting,) = settings_of(tmp_path, *grids)
+    assert setting.name == "" and len(setting.runs) == 18
+    assert len(family(setting, "model")) == 3
+
+
 def test_comparisons_stay_inside_a_setting(tmp_path):
     first = grid(strategies=("random",))
     second = grid(strategies=("entropy",), config={"width": 16})
