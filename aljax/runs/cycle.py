@@ -245,24 +245,18 @@ def record(trial: Trial) -> None:
 
 
 def evaluate(trial: Trial, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Measures the network on the whole test set, or on the images held out for it.
+    """Measures the network on `trial.evaluated`; returns the row of the cycle.
 
     Args:
         trial: trained to the end of its current cycle.
         rows: of the cycles before.
-
-    Returns:
-        the row of the cycle.
     """
     session, progress = trial.session, trial.progress
     with Stopwatch(session.clock) as watch:
         needs = frozenset({"logits"})
         if trial.state.loss_params is not None:
             needs |= {"predicted_loss"}
-        indices, labels = session.test_indices, session.dataset.test_labels
-        if trial.config.validation:
-            indices = trial.held_out
-            labels = session.dataset.train_labels[indices]
+        indices, labels = trial.evaluated
         outputs = predict(trial, indices, needs)
         measured = metrics.evaluate(outputs.logits, outputs.predicted_loss, labels)
     accuracy, labelled = measured["test_accuracy"], len(trial.pool)

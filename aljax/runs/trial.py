@@ -71,6 +71,17 @@ class Trial:
         return np.sort(first[shuffled(random, len(first), self.config.validation)])
 
     @property
+    def evaluated(self) -> tuple[np.ndarray, np.ndarray]:
+        """The images to measure the network on, and their classes: the whole test set.
+
+        Where images are held out, these take its place.
+        """
+        dataset = self.session.dataset
+        if not self.config.validation:
+            return self.session.test_indices, dataset.test_labels
+        return self.held_out, dataset.train_labels[self.held_out]
+
+    @property
     def training(self) -> np.ndarray:
         """The labelled images that are trained on, in the order they were bought."""
         labelled = self.pool.labelled

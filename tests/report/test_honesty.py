@@ -12,7 +12,6 @@ from aljax.config import flatten
 from aljax.optimizers import OPTIMIZERS
 from aljax.report.fairness import RECIPES
 from aljax.report.honesty import doubts
-from aljax.report.leaks import bar
 from aljax.report.runs import read
 from tests.support import made_up_runs as made
 
@@ -101,18 +100,6 @@ def test_run_of_the_recipe_that_leaks(tmp_path):
         "5 runs of 5 are leaky: weights, and what they know"
     )
     assert "reset=never" in found["leaky"]
-
-
-def test_runs_that_were_never_tested(tmp_path):
-    grid = dataclasses.replace(made.LARGE, config={"validation": 300})
-    found = fired(tmp_path, grid)
-    assert list(found) == ["validation"]
-    assert found["validation"].startswith(
-        "10 runs of 10 were evaluated on labelled images that were held out of training"
-    )
-    study = read([tmp_path / "0", made.write(tmp_path / "tested", made.LARGE)])
-    assert [setting.held_out for setting in study.settings] == [True, False]
-    assert [bool(bar(setting)) for setting in study.settings] == [True, False]
 
 
 @pytest.mark.parametrize(("accuracy", "fires"), [(0.599, False), (0.601, True)])

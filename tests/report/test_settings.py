@@ -5,6 +5,8 @@ import dataclasses
 import pytest
 
 from aljax.report.comparisons import against_random, family
+from aljax.report.honesty import doubts
+from aljax.report.leaks import bar
 from aljax.report.runs import read
 from tests.support import made_up_runs as made
 
@@ -102,3 +104,14 @@ def test_comparisons_stay_inside_a_setting(tmp_path):
     second = grid(strategies=("entropy",), config={"width": 16})
     for setting in settings_of(tmp_path, first, second):
         assert against_random(setting) == () and family(setting, "strategy") == ()
+
+
+def test_runs_that_were_never_tested(tmp_path):
+    folder = made.write(tmp_path / "0", grid(config={"validation": 300}))
+    (doubt,) = doubts(read([folder]))
+    assert doubt.kind == "validation" and doubt.text.startswith(
+        "6 runs of 6 were evaluated on labelled images that were held out of training"
+    )
+    study = read([folder, made.write(tmp_path / "tested", grid())])
+    assert [setting.held_out for setting in study.settings] == [True, False]
+    assert [bool(bar(setting)) for setting in study.settings] == [True, False]
