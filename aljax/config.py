@@ -167,6 +167,13 @@ def _check_counts(config: Config) -> None:
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, (int, float)) and not isinstance(number, bool):
                 check_number(f"--config.{name}", number, least, most)
+    switch = getattr(config.optimizers[config.optimizer], "switch_epoch", 0)
+    if switch >= config.epochs:
+        raise ValueError(
+            f"--config.optimizers.{config.optimizer}.switch_epoch: {switch} epochs are "
+            f"never over before the end of {config.epochs}, so no step would be of the "
+            "second optimizer; lower it, or raise --config.epochs."
+        )
     if config.validation >= config.initial:
         raise ValueError(
             f"--config.validation: {config.validation} images cannot be held out of "

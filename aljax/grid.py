@@ -64,6 +64,7 @@ class Run:
     def label(self) -> str:
         """What a legend calls it: "ResNet18 + SGD", marked where it leaks."""
         names = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSProp"}
+        names |= {"adam_sgd": "Adam then SGD"}
         optimizer = names.get(self.config.optimizer, self.config.optimizer)
         model = self.config.model.replace("resnet", "ResNet")
         leak = " (leaky)" if self.leaky else ""

@@ -12,7 +12,7 @@ from aljax.config import Config
 from aljax.data import Dataset
 from aljax.machine.devices import AXIS
 from aljax.models import MODELS, Dropout, LossPredictionModule
-from aljax.optimizers import OPTIMIZERS
+from aljax.optimizers import OPTIMIZERS, rate_in, step_decay
 
 
 class TrainState(NamedTuple):
@@ -69,10 +69,6 @@ class Recipe:
     dropout: float = 0.0  # before the last layer; 0: the network has none
     passes: int = 0  # drawn by it for each image that is read
 
-    @property
-    def learning_rate(self) -> float:
-        return dict(self.settings)["learning_rate"]
-
 
 def make_recipe(
     config: Config, dataset: Dataset, with_module: bool, stochastic: bool = False
@@ -123,6 +119,12 @@ class Learner:
     network: Any
     module: LossPredictionModule | None
     optimizer: optax.GradientTransformation
+
+    def rate(self, epoch: jax.Array) -> jax.Array:
+        """The learning rate after `epoch` epochs of a training."""
+        settings = OPTIMIZERS[self.recipe.optimizer](**dict(self.recipe.settings))
+        falls = step_decay(epoch, self.recipe.milestones, self.recipe.factor)
+        return rate_in(settings, epoch) * falls
 
 
 def make_learner(recipe: Recipe) -> Learner:

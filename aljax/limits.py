@@ -39,6 +39,10 @@ OPTIMIZER_LIMITS = {
     "momentum": (0, BELOW_ONE),
     "beta1": (0, BELOW_ONE),
     "beta2": (0, BELOW_ONE),
+    "switch_epoch": (1, 10**9),
+    "sgd_learning_rate": (0, 1000),
+    "sgd_momentum": (0, BELOW_ONE),
+    "sgd_weight_decay": (0, 1),
 }
 
 

@@ -3,12 +3,17 @@
 Each gives a *direction*: the step for a learning rate of one. Training subtracts
 learning rate times direction, so that a schedule may follow epochs, whose length in
 steps grows with the labelled set. Coupled weight decay is added to the gradient of
-every parameter, biases and batch normalisation included, before any moment.
+every parameter, biases and batch normalisation included, before any moment. A
+direction may take the epochs finished, as the argument `epoch` of its update.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import optax
+from jax import lax
 
 
 @dataclass
@@ -82,7 +87,73 @@ class RmsProp:
         )
 
 
-OPTIMIZERS = {"sgd": Sgd, "adam": Adam, "adamw": AdamW, "rmsprop": RmsProp}
+@dataclass
+class AdamSgd:
+    """Adam first, then SGD, in each training (Keskar & Socher, arXiv 1712.07628).
+
+    After `switch_epoch` epochs a new `torch.optim.SGD` takes the place of
+    `torch.optim.Adam`: its momentum begins at zero. In the paper the steps themselves
+    say when to switch and to which learning rate; here both are given.
+    """
+
+    learning_rate: float = 1e-4  # of Adam, as the next four
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 1e-4
+    switch_epoch: int = 100  # epochs of a training after which SGD goes on
+    sgd_learning_rate: float = 0.1
+    sgd_momentum: float = 0.9
+    sgd_weight_decay: float = 5e-4
+    sgd_nesterov: bool = False
+
+    def rate(self, epoch: Any) -> jax.Array:
+        return jnp.where(
+            epoch < self.switch_epoch, self.learning_rate, self.sgd_learning_rate
+        )
+
+    def direction(self) -> optax.GradientTransformationExtraArgs:
+        of_adam = self.beta1, self.beta2, self.epsilon, self.weight_decay
+        of_sgd = self.sgd_momentum, self.sgd_weight_decay, self.sgd_nesterov
+        adam = Adam(self.learning_rate, *of_adam).direction()
+        sgd = Sgd(self.sgd_learning_rate, *of_sgd).direction()
+
+        def init(params):
+            return adam.init(params), sgd.init(params)
+
+        def update(gradients, state, params=None, *, epoch, **others):
+            def first():
+                step, new = adam.update(gradients, state[0], params)
+                return step, (new, state[1])
+
+            def then():
+                step, new = sgd.update(gradients, state[1], params)
+                return step, (state[0], new)
+
+            return lax.cond(epoch < self.switch_epoch, first, then)
+
+        return optax.GradientTransformationExtraArgs(init, update)
+
+
+OPTIMIZERS = {
+    "sgd": Sgd,
+    "adam": Adam,
+    "adamw": AdamW,
+    "rmsprop": RmsProp,
+    "adam_sgd": AdamSgd,
+}
+
+
+def rate_in(settings: Any, epoch: Any) -> Any:
+    """The learning rate of an optimizer in an epoch, before any schedule.
+
+    Args:
+        settings: an entry of `OPTIMIZERS`; one whose rate changes by itself has a
+            method `rate(epoch)`, all others have the rate `learning_rate`.
+        epoch: epochs finished, an integer or an array of them.
+    """
+    rate = getattr(settings, "rate", None)
+    return rate(epoch) if callable(rate) else settings.learning_rate
 
 
 def step_decay(epoch, milestones: tuple[int, ...], factor: float):

@@ -19,7 +19,6 @@ from aljax import augment
 from aljax.learner import Learner, Recipe, TrainState
 from aljax.machine.devices import AXIS, EVERYWHERE, Devices, check_share, spmd
 from aljax.models import ranking_loss
-from aljax.optimizers import step_decay
 
 DROPOUT = 2  # folded into the key of a batch, which augmenting has split in two
 
@@ -99,8 +98,9 @@ def _sum_over_devices(tree: Any) -> Any:
     return unravel(lax.psum(flat, AXIS))
 
 
-def _descend(learner, grads, opt_state, params, rate):
-    direction, opt_state = learner.optimizer.update(grads, opt_state, params)
+def _descend(learner, epoch, rate, grads, opt_state, params):
+    optimizer = optax.with_extra_args_support(learner.optimizer)
+    direction, opt_state = optimizer.update(grads, opt_state, params, epoch=epoch)
     return jax.tree.map(lambda p, d: p - rate * d, params, direction), opt_state
 
 
@@ -143,13 +143,11 @@ def update(
     grads, *sums = _sum_over_devices((grads, (losses * mask).sum(), right.sum()))
     if not recipe.sync_batch_norm:
         batch_stats = lax.pmean(batch_stats, AXIS)
-    rate = recipe.learning_rate * step_decay(epoch, recipe.milestones, recipe.factor)
-    params, opt_state = _descend(learner, grads[0], state.opt_state, state.params, rate)
+    descend = partial(_descend, learner, epoch, learner.rate(epoch))
+    params, opt_state = descend(grads[0], state.opt_state, state.params)
     loss_params, loss_opt_state = state.loss_params, state.loss_opt_state
     if learner.module is not None:
-        loss_params, loss_opt_state = _descend(
-            learner, grads[1], loss_opt_state, loss_params, rate
-        )
+        loss_params, loss_opt_state = descend(grads[1], loss_opt_state, loss_params)
     new = TrainState(
         state.step + 1, params, batch_stats, opt_state, loss_params, loss_opt_state
     )

@@ -17,6 +17,7 @@ NOT_COMPILED = {
     "budget",
     "initial_query",
     "pool_subset",
+    "validation",
     "reset",
     "seed",
     "data.name",  # a session has one dataset
@@ -50,7 +51,9 @@ def compiled_fields() -> dict[str, object]:
     """Every field of a configuration that says what is compiled, and another value."""
     flat = flatten(Config())
     assert NOT_COMPILED <= flat.keys()
-    unused = tuple(f"optimizers.{name}." for name in ("adam", "adamw", "rmsprop"))
+    unused = tuple(
+        f"optimizers.{name}." for name in ("adam", "adamw", "rmsprop", "adam_sgd")
+    )
     return {
         name: OTHERS[name] if name in OTHERS else value + 1
         for name, value in flat.items()

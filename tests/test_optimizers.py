@@ -2,22 +2,32 @@
 
 import jax
 import numpy as np
+import optax
 import pytest
 
-from aljax.optimizers import OPTIMIZERS, Adam, AdamW, RmsProp, Sgd, step_decay
+from aljax.optimizers import (
+    OPTIMIZERS,
+    Adam,
+    AdamSgd,
+    AdamW,
+    RmsProp,
+    Sgd,
+    rate_in,
+    step_decay,
+)
 
 START = np.array([1.0, -2.0, 0.5])
 GRADIENTS = np.array([[0.5, 0.25, -1.0], [-1.0, 0.75, 0.0], [0.1, 0.2, 0.3]])
 
 
-def steps(settings) -> np.ndarray:
+def steps(settings, start=START, gradients=GRADIENTS, epochs=(0, 0, 0)) -> np.ndarray:
     """The weights after each step as training takes it."""
-    direction = settings.direction()
-    weights = START.astype(np.float32)
+    direction = optax.with_extra_args_support(settings.direction())
+    weights = start.astype(np.float32)
     state, path = direction.init(weights), []
-    for gradient in GRADIENTS.astype(np.float32):
-        step, state = direction.update(gradient, state, weights)
-        weights = np.asarray(weights - settings.learning_rate * step)
+    for gradient, epoch in zip(gradients.astype(np.float32), epochs, strict=True):
+        step, state = direction.update(gradient, state, weights, epoch=epoch)
+        weights = np.asarray(weights - rate_in(settings, epoch) * step)
         path.append(weights)
     return np.stack(path)
 
@@ -72,6 +82,39 @@ def test_rmsprop():
     np.testing.assert_allclose(ours, path, rtol=1e-6)
 
 
+SWITCHING = AdamSgd(
+    *(0.01, 0.8, 0.9, 0.1, 0.05),
+    switch_epoch=2,
+    sgd_learning_rate=0.3,
+    sgd_momentum=0.7,
+    sgd_weight_decay=0.02,
+)
+GIVEN = np.concatenate([GRADIENTS, 0.5 - GRADIENTS])
+EPOCHS = (0, 0, 1, 2, 2, 3)
+
+
+def test_adam_sgd():
+    w, m, v, b, path = START, np.zeros(3), np.zeros(3), np.zeros(3), []
+    for t, gradient in enumerate(GIVEN, 1):
+        if t <= 3:
+            g = gradient + 0.05 * w
+            m, v = 0.8 * m + 0.2 * g, 0.9 * v + 0.1 * g**2
+            w = w - 0.01 * m / (1 - 0.8**t) / (np.sqrt(v / (1 - 0.9**t)) + 0.1)
+        else:
+            b = 0.7 * b + gradient + 0.02 * w
+            w = w - 0.3 * b
+        path.append(w)
+    ours = steps(SWITCHING, START, GIVEN, EPOCHS)
+    np.testing.assert_allclose(ours, path, rtol=1e-6)
+
+
+def test_adam_sgd_is_adam_and_then_a_new_sgd_bit_for_bit():
+    ours = steps(SWITCHING, START, GIVEN, EPOCHS)
+    first = steps(Adam(0.01, 0.8, 0.9, 0.1, 0.05), START, GIVEN[:3])
+    then = steps(Sgd(0.3, 0.7, 0.02), first[-1], GIVEN[3:])
+    np.testing.assert_array_equal(ours, [*first, *then])
+
+
 def test_defaults_are_the_study_s():
     settings = {name: vars(make()) for name, make in OPTIMIZERS.items()}
     adam = {"learning_rate": 1e-4, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
@@ -90,6 +133,15 @@ def test_defaults_are_the_study_s():
             "momentum": 0.9,
             "epsilon": 1e-8,
             "weight_decay": 1e-4,
+        },
+        "adam_sgd": adam
+        | {
+            "weight_decay": 1e-4,
+            "switch_epoch": 100,
+            "sgd_learning_rate": 0.1,
+            "sgd_momentum": 0.9,
+            "sgd_weight_decay": 5e-4,
+            "sgd_nesterov": False,
         },
     }
 

@@ -11,7 +11,7 @@ import pytest
 
 from aljax.learner import TrainState
 from aljax.machine.devices import EVERYWHERE, choose_devices, replicate, spmd
-from aljax.optimizers import OPTIMIZERS
+from aljax.optimizers import OPTIMIZERS, AdamSgd
 from aljax.training import update
 from tests.support.parity import MARGIN, WEIGHT, batch, error, make_pair
 from tests.support.pytorch import ask
@@ -30,7 +30,7 @@ ODD_SETTINGS = {
 
 
 @pytest.mark.parametrize("odd", [False, True], ids=["report", "odd"])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", ODD_SETTINGS)
 def test_optimizer_on_given_gradients(name, odd):
     ours, theirs = {}, {}
     if odd:
@@ -48,6 +48,23 @@ def test_optimizer_on_given_gradients(name, odd):
         step, state = direction.update(np.float32(gradient), state, np.float32(before))
         moved = -settings.learning_rate * np.asarray(step)
         assert error(moved, after - before) < ALONE.get(name, 2e-6)
+
+
+def test_adam_then_sgd_on_given_gradients():
+    """Theirs: a new SGD takes over the weights that Adam has left."""
+    settings, random = AdamSgd(switch_epoch=3), np.random.default_rng(0)
+    direction = settings.direction()
+    params = random.normal(0, 1, 99).astype(np.float32)
+    gradients = random.normal(0, 0.1, (6, 99))
+    first = ask("moves", "adam", params, gradients[:3], {})
+    then = ask("moves", "sgd", first[-1], gradients[3:], {})
+    state = direction.init(params)
+    moves = pairwise([*first, *then[1:]])
+    for epoch, (gradient, (before, after)) in enumerate(zip(gradients, moves)):  # noqa: B905
+        given = np.float32(gradient), state, np.float32(before)
+        step, state = direction.update(*given, epoch=epoch)
+        moved = -settings.rate(epoch) * np.asarray(step)
+        assert error(moved, after - before) < 2e-5
 
 
 # With fewer rows, some weights see no input at all that is not zero: their gradient is
@@ -114,7 +131,7 @@ def make_step(optimizer: str):
     return step, replicate(state, devices)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", STEPPED)
 def test_five_steps(optimizer):
     """Distances are between whole tensors.
 

@@ -2,7 +2,10 @@
 
 import re
 
-OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSProp"}
+OPTIMIZERS = {
+    **{"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSProp"},
+    "adam_sgd": "Adam then SGD",
+}
 STRATEGIES = {
     "random": "random",
     "entropy": "entropy",

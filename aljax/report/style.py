@@ -30,7 +30,7 @@ _COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, INK, YELLOW)
 _OF_MODELS = (BLUE, ORANGE, GREEN, PURPLE, VERMILLION, SKY, INK, YELLOW)
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 _KNOWN = {
-    "optimizer": ("sgd", "adam", "adamw", "rmsprop"),
+    "optimizer": ("sgd", "adam", "adamw", "rmsprop", "adam_sgd"),
     "model": ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
     "strategy": (
         *("entropy", "learning_loss", "margin", "least_confidence"),

@@ -147,13 +147,17 @@ class Trial:
         """The error to raise where numbers went wrong in a step, with advice."""
         config = self.config
         epoch = step // steps_per_epoch(len(self.training), config.batch_size) + 1
-        rate = config.optimizers[config.optimizer].learning_rate
+        settings = vars(config.optimizers[config.optimizer]).items()
+        rates = " or ".join(
+            f"config.optimizers.{config.optimizer}.{name} (now {value:g})"
+            for name, value in settings
+            if name.endswith("learning_rate")
+        )
         narrow = config.precision != "float32"
         other = ", or set config.precision=float32" if narrow else ""
         return Diverged(
             f"{self.run.folder}: {what} cycle {self.progress.cycle}, epoch {epoch}. "
-            f"Lower config.optimizers.{config.optimizer}.learning_rate (now {rate:g})"
-            f"{other}. What was written before is kept."
+            f"Lower {rates}{other}. What was written before is kept."
         )
 
 

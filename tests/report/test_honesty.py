@@ -277,7 +277,7 @@ def test_recipes_are_those_of_the_optimizers():
     for name, recipe in RECIPES.items():
         defaults = vars(OPTIMIZERS[name]())
         assert recipe == {field: defaults[field] for field in recipe}
-    assert RECIPES.keys() == OPTIMIZERS.keys()
+    assert RECIPES.keys() == OPTIMIZERS.keys() - {"adam_sgd"}  # not in the study
 
 
 def test_reading_is_doubted_too_and_settings_are_named(tmp_path):
