@@ -34,12 +34,13 @@ def _own(record: Record) -> dict[str, Any]:
 
 
 def _tried(runs: Iterable[Record]) -> dict[str, list]:
-    """The settings in which runs of one pair differ, and their values in order."""
+    """The settings in which runs of one pair differ, or the rate; values in order."""
     found: dict[str, set] = {}
     for record in runs:
         for name, value in _own(record).items():
             found.setdefault(name, set()).add(value)
-    return {name: sorted(values) for name, values in found.items() if len(values) > 1}
+    several = [name for name, values in found.items() if len(values) > 1]
+    return {name: sorted(found[name]) for name in several or ["learning_rate"]}
 
 
 def lines(study: Study) -> Iterator[dict[str, Any]]:
@@ -121,9 +122,9 @@ def table(found: Sequence[dict[str, Any]]) -> str:
 
 def chance(study: Study) -> str:
     """How far accuracies lie apart that differ by chance alone, in a sentence."""
-    row = next(record.rows[0] for record in study.runs if record.rows)
-    images = int(row["confusion"].sum())
-    accuracy = row["test_accuracy"]
+    rows = [row for record in study.runs for row in record.rows]
+    images = int(rows[0]["confusion"].sum())
+    accuracy = max(row["test_accuracy"] for row in rows)
     half = 196 * math.sqrt(accuracy * (1 - accuracy) / images)
     return (
         f"{images:,} images were held out in each trial: they leave ± {half:.1f} "

@@ -24,6 +24,7 @@ SEARCH = {
     ("resnet18", "adam", 1e-4): (0.50,),  # its second trial is not there
     ("resnet34", "sgd", 0.1): (0.20, 0.20),
     ("resnet34", "sgd", 0.03): (0.22, 0.24),
+    ("resnet34", "adam", 0.003): (0.30, 0.32),
 }
 
 
@@ -57,28 +58,24 @@ def test_every_value_and_the_best_of_each_pair(workdir, capsys):
         ["ResNet18", "Adam", "learning rate 0.001"],
         ["ResNet34", "SGD", "learning rate 0.03"],
         ["ResNet34", "SGD", "learning rate 0.1"],
+        ["ResNet34", "Adam", "learning rate 0.003"],
     ]
     assert found[1] | {"sd": ""} == {
         **{"network": "ResNet18", "optimizer": "SGD", "settings": "learning rate 0.1"},
         **{"accuracy": "42.00", "sd": "", "trials": "2", "note": "best"},
     }
     assert [line["note"].split(";")[0] for line in found] == [
-        *("", "best", "", "", "best", "best", "")
+        *("", "best", "", "", "best", "best", "", "best")
     ]
     assert [tuning.EDGE in line["note"] for line in found] == [
-        *(False, False, False, False, True, True, False)
+        *(False, False, False, False, True, True, False, True)
     ]
     assert [line["sd"] for line in found] == [
-        "0.71",
-        "2.83",
-        "1.41",
-        "",
-        "2.83",
-        "1.41",
-        "0.00",
+        *("0.71", "2.83", "1.41", "", "2.83", "1.41", "0.00", "1.41")
     ]
     assert "| **ResNet18** | **SGD** | **learning rate 0.1** | **42.00** |" in printed
-    assert printed.count("**best") == 3 and "held out in each trial" in printed
+    assert printed.count("**best") == 4
+    assert "held out in each trial" in printed and "accuracy of 50 %" in printed
 
 
 def test_values_that_failed_are_listed(workdir):

@@ -89,6 +89,18 @@ def test_one_optimizer_with_two_settings_splits_its_companions_too(tmp_path):
     assert len(one.runs) == len(two.runs) == 12
 
 
+def test_tuned_runs_and_the_authors_never_meet(tmp_path):
+    """Nor do those of an optimizer whose best rate is the authors' own."""
+    both, rate = ("sgd", "adam"), {"optimizers.adam.learning_rate": 0.003}
+    tuned = made.write(tmp_path / "tuned", grid(optimizers=both, config=rate))
+    authors = made.write(tmp_path / "authors", grid(optimizers=both))
+    study = read([tuned, authors])
+    found = [{record.workdir.name for record in s.runs} for s in study.settings]
+    assert found == [{"tuned"}, {"authors"}]
+    (doubt,) = (doubt for doubt in doubts(study) if doubt.kind == "settings")
+    assert "told in 2 settings that are never mixed or compared" in doubt.text
+
+
 def test_networks_with_rates_of_their_own_are_compared(tmp_path):
     grids = (
         grid(models=(model,), config={"optimizers.sgd.learning_rate": rate})
