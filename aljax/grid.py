@@ -128,6 +128,19 @@ def grid_values(config: Config) -> dict[str, list]:
     return alone | {name: list(values) for name, values in config.sweep.items()}
 
 
+def grid_without(config: Config, name: str) -> dict[str, list]:
+    """The grid less a field that has one value; with an optimizer, others' settings."""
+    swept = {n: v for n, v in config.sweep.items() if n != name}
+    if name != "optimizer":
+        return swept
+    own = f"{SETTINGS}{config.optimizer}."
+    return {
+        n: values
+        for n, values in swept.items()
+        if n.startswith(own) or not n.startswith(SETTINGS)
+    }
+
+
 def shard(groups: list, text: str | None) -> list:
     """Picks the groups of `--shard=K/N`: every N-th, beginning with the K-th."""
     if text is None:

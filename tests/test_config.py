@@ -1,5 +1,6 @@
 """A wrong configuration is refused in one sentence; a right one survives JSON."""
 
+import csv
 import json
 import runpy
 from pathlib import Path
@@ -18,7 +19,7 @@ from aljax.config import (
     validate,
 )
 from aljax.grid import differences, validate_grid
-from aljax.optimizers import Adam, Sgd
+from aljax.optimizers import OPTIMIZERS, Adam, Sgd
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.py"))
 
@@ -244,3 +245,38 @@ def test_recipe(path):
     module = runpy.run_path(str(path))
     validate_grid(module["get_config"]())
     assert "Command: python launch.py" in module["__doc__"]
+
+
+STUDY = runpy.run_path(str(CONFIGS[0].with_name("cifar10_study.py")))
+
+
+@pytest.mark.parametrize("part", STUDY["PARTS"])
+def test_part_of_the_study(part):
+    config = STUDY["get_config"](part)
+    validate_grid(config)
+    authors = {name: vars(make()) for name, make in OPTIMIZERS.items()}
+    own = {name: vars(settings) for name, settings in config.optimizers.items()}
+    assert (own == authors) is (part == "authors")
+    for name in ("sgd", "adam", "adamw", "rmsprop"):
+        rate = own[name].pop("learning_rate"), authors[name].pop("learning_rate")
+        assert own[name] == authors[name]  # what was not searched
+        assert part == "authors" or rate[0] == STUDY["RATES"][config.model][name]
+
+
+def test_the_study_takes_the_best_rates_that_were_tried():
+    path = CONFIGS[0].parent.parent / "benchmarks" / "study" / "tuning.csv"
+    with path.open(newline="") as file:
+        best = [
+            line for line in csv.DictReader(file) if line["note"].startswith("best")
+        ]
+    found: dict[str, dict[str, float]] = {}
+    for line in best:
+        rate = float(line["settings"].removeprefix("learning rate "))
+        network, optimizer = line["network"].lower(), line["optimizer"].lower()
+        found.setdefault(network, {})[optimizer] = rate
+    assert found == STUDY["RATES"]
+
+
+def test_no_part_of_the_study():
+    with pytest.raises(ValueError, match="no part 'resnet19'; choose one of resnet18,"):
+        STUDY["get_config"]("resnet19")

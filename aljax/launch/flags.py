@@ -10,6 +10,7 @@ from ml_collections import config_flags
 
 from aljax import recipes
 from aljax.config import Config, flatten
+from aljax.grid import grid_without
 from aljax.launch import slurm
 from aljax.machine import processes
 from aljax.machine.devices import COMPILE_CACHE, EXECUTORS
@@ -171,7 +172,7 @@ def _settle_sweep(config: Config, overrides: list[str]) -> None:
             f"--config.{name} takes the place of the recipe's grid over {name} "
             f"({values})."
         )
-        config.sweep = {n: v for n, v in config.sweep.items() if n != name}
+        config.sweep = grid_without(config, name)
 
 
 def parse() -> tuple[flags.FlagValues, Config]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from aljax import recipes, report
 from aljax.config import Config, flatten, replace
+from aljax.grid import grid_without
 from aljax.launch.reporting import report_at_end
 from aljax.lookup import lookup
 from aljax.machine import allocator, numerics
@@ -55,7 +56,7 @@ def load_config(recipe: str | Path = recipes.DEFAULT, **fields: Any) -> Config:
             lookup(flatten(config) | {"sweep": None}, "config", name)
             config = replace(config, name, value)
             if name in config.sweep:  # the recipe's grid gives way to one value
-                config.sweep = {n: v for n, v in config.sweep.items() if n != name}
+                config.sweep = grid_without(config, name)
     return config
 
 

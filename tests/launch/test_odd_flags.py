@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from aljax import load_config
 from aljax.launch.command_line import main
 from aljax.launch.flags import parse
 from aljax.machine.devices import choose_devices
@@ -112,6 +113,10 @@ def test_a_flag_takes_the_place_of_a_recipes_grid(monkeypatch, capsys):
     both = ["--config.strategy=entropy", "--config.sweep={'strategy': ('margin',)}"]
     with pytest.raises(ValueError, match="leave one of them out"):
         planned(monkeypatch, *both)
+    sweep = ["--config=tune", "--config.optimizer=adam"]
+    one = planned(monkeypatch, *sweep).config
+    assert one.sweep == load_config("tune", optimizer="adam").sweep
+    assert [*one.sweep] == ["model", "optimizers.adam.learning_rate"]
     other = ["--config.strategy=entropy", "--config.sweep={'width': (4, 8)}"]
     assert {run.config.width for run in planned(monkeypatch, *other).runs} == {4, 8}
 
