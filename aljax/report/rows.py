@@ -11,7 +11,7 @@ import numpy as np
 # Recorded from some version on: rows of older runs lack them.
 LATER_FIELDS = (
     *("calibration_error", "reliability", "queried_labels"),
-    *("queried_predictions", "queried_scores", "evaluated_on"),
+    *("queried_predictions", "queried_scores"),
 )
 EVALUATED_ON = ("test", "validation")
 LISTS = {
@@ -85,7 +85,7 @@ def _row(
     accuracy = row.get("test_accuracy")
     if type(accuracy) not in (int, float) or not 0 <= accuracy <= 1:
         raise ValueError(f"has {accuracy!r} as its test_accuracy")
-    known = dict.fromkeys((*fields, *LATER_FIELDS))
+    known = dict.fromkeys((*fields, *LATER_FIELDS)) | {"evaluated_on": "test"}
     row = known | row
     for name in known:
         try:

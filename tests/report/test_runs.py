@@ -302,6 +302,7 @@ def test_tidy_frame(workdir, tmp_path):
     ]
     assert set(table["width"]) == {64, 32} and "epochs" not in table
     assert set(table["state"]) == {"done"} and not table["leaky"].any()
+    assert set(table["evaluated_on"]) == {"test"}  # older rows do not say so
     line = table[(table.trial == 2) & (table.strategy == "entropy")].iloc[3]
     assert line.labeled == 4000
     assert (
