@@ -12,8 +12,8 @@ other settings of the optimizers are the authors'. Parts, behind a colon:
     leak        weights fresh in each cycle, kept through a trial, kept for ever
 
 Expected: nothing is published at this size. RATES are of a first, small search, in
-`benchmarks/study/tuning.csv`: one trial of 1,500 labels, 500 of them held out, and only
-two rates of every optimizer but SGD.
+`benchmarks/study/tuning.csv`: one trial of 1,500 labels, 500 of them held out; five
+rates of SGD, three of Adam and AdamW, two of RMSProp, the lower of which is the best.
 
 Command: python launch.py --config=configs/cifar10_study.py --workdir=runs/resnet18
 A part: the same with --config=configs/cifar10_study.py:leak --workdir=runs/leak
