@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from absl import logging
 
-from aljax.data import embedded, image_folder
+from aljax.data import embedded
 from aljax.data.names import some
 from aljax.data.splits import Splits
 from aljax.lookup import lookup
@@ -208,17 +208,27 @@ def _from_tfds(name: str) -> Source:
     return Source(load, pool_size)
 
 
+def _from_folder() -> Source:
+    """Images of the user's own; Pillow, which decodes them, is needed for no others."""
+
+    def load(options: Options) -> Splits:
+        from aljax.data import image_folder
+
+        return image_folder.load(options.path, options.image_size)
+
+    def pool_size(options: Options) -> int:
+        from aljax.data import image_folder
+
+        return image_folder.pool_size(options.path, options.image_size)
+
+    return Source(load, pool_size, takes=frozenset({"path", "image_size"}))
+
+
 DATASETS: dict[str, Source] = {
     "cifar10": _from_tfds("cifar10"),
     "cifar100": _from_tfds("cifar100"),
     "fashion_mnist": _from_tfds("fashion_mnist"),
-    "image_folder": Source(
-        load=lambda options: image_folder.load(options.path, options.image_size),
-        pool_size=lambda options: image_folder.pool_size(
-            options.path, options.image_size
-        ),
-        takes=frozenset({"path", "image_size"}),
-    ),
+    "image_folder": _from_folder(),
     "fashion_mnist_mini": Source(
         load=lambda options: embedded.load(),
         pool_size=lambda options: embedded.POOL_SIZE,
