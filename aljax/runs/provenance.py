@@ -24,7 +24,7 @@ def provenance(devices: Devices | None = None) -> dict[str, Any]:
     device = devices.mesh.devices.flat[0]
     return {
         "versions": {"aljax": aljax.__version__}
-        | {name: metadata.version(name) for name in PACKAGES}
+        | {name: _version(name) for name in PACKAGES}
         | {"python": platform.python_version()},
         "commit": commit(),
         "device": f"{devices.size} x {device.device_kind}"
@@ -34,6 +34,14 @@ def provenance(devices: Devices | None = None) -> dict[str, Any]:
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "jax_settings": numerics.SETTINGS,
     }
+
+
+def _version(package: str) -> str | None:
+    """Of a package; None where it is not installed, as it need not be to measure."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def commit() -> str | None:

@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aljax.config import Config, Data, flatten, replace
@@ -12,7 +13,7 @@ from aljax.grid import expand, shard
 from aljax.runs import curves
 from aljax.runs.curves import write_results
 from aljax.runs.folder import ROW_FIELDS, RunFolder, read_json, write_json
-from aljax.runs.provenance import PACKAGES
+from aljax.runs.provenance import PACKAGES, provenance
 from tests.support.tiny import IMAGES
 
 OTHERS = dataclasses.replace(IMAGES, classes=("dog", "cat"))
@@ -209,3 +210,10 @@ def test_run_on_other_images_or_settings_is_refused(tmp_path):
     other = expand(replace(CONFIG, "data", Data("cifar10")))[0][0]
     with pytest.raises(ValueError, match="data.name .* there, cifar10 here"):
         folder.refuse_other(other, IMAGES.fingerprint)
+
+
+def test_a_package_that_is_missing_has_no_version(monkeypatch):
+    monkeypatch.setattr("aljax.runs.provenance.PACKAGES", ("numpy", "no-such-package"))
+    versions = provenance()["versions"]
+    assert versions["numpy"] == np.__version__
+    assert versions["no-such-package"] is None
