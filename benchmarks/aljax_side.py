@@ -148,22 +148,6 @@ def multiplications(params: dict, image_size: int = 32) -> int:
     return count
 
 
-def ceiling(size: int = 2048, repeats: int = 15) -> dict:
-    """The floating-point operations per second of one large float32 matrix product."""
-    import jax
-    import jax.numpy as jnp
-
-    a = jnp.ones((size, size))
-    multiply = jax.jit(jnp.matmul)
-    seconds = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        multiply(a, a).block_until_ready()
-        seconds.append(time.perf_counter() - start)
-    flops = 2 * size**3 / statistics.median(seconds[1:])
-    return {"flops": flops, "platform": jax.default_backend()}
-
-
 def measure(flags: argparse.Namespace) -> dict:
     """Times `rounds` passes over random images, after one that compiles."""
     import jax
@@ -217,9 +201,7 @@ def main() -> None:
     parser.add_argument("--model", default="resnet18")
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--optimizer", default="sgd")
-    parser.add_argument(
-        "--phase", choices=("train", "score", "ceiling"), default="train"
-    )
+    parser.add_argument("--phase", choices=("train", "score"), default="train")
     parser.add_argument("--batch_size", type=int, default=128)
     parser.add_argument("--score_batch_size", type=int, default=512)
     parser.add_argument("--precision", default="float32")
@@ -231,7 +213,7 @@ def main() -> None:
     parser.add_argument("--process", type=int)
     parser.add_argument("--compile_cache_dir", default="~/.cache/aljax/programs")
     flags = parser.parse_args()
-    found = ceiling() if flags.phase == "ceiling" else measure(flags)
+    found = measure(flags)
     if found.pop("first", True):
         print(json.dumps(found))
 

@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 from end_to_end import cores
 from overhead import seconds
-from throughput import MODELS, call, positive
+from process import call
+from throughput import MODELS, positive
 
 from aljax.machine import allocator
 

@@ -28,7 +28,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from throughput import MODELS, PHASES, call, positive, printed, some_of
+from process import call, printed
+from throughput import MODELS, PHASES, positive, some_of
 
 from aljax.launch.side_by_side import Share, shares
 
@@ -62,12 +63,16 @@ def command(flags: argparse.Namespace, case: Case) -> list[str]:
     ]
 
 
+def environment_of(case: Case) -> dict[str, str]:
+    """The environment of every process of a case: a CPU has as many virtual devices."""
+    old = os.environ.get("XLA_FLAGS", "")
+    each = case.devices // case.processes
+    return os.environ | {"XLA_FLAGS": f"{old} {VIRTUAL}{each}".strip()}
+
+
 def measure(flags: argparse.Namespace, case: Case) -> dict:
     """What the first process of a case prints."""
-    line, environment = command(flags, case), dict(os.environ)
-    old = environment.get("XLA_FLAGS", "")
-    each = case.devices // case.processes
-    environment["XLA_FLAGS"] = f"{old} {VIRTUAL}{each}".strip()
+    line, environment = command(flags, case), environment_of(case)
     if case.processes == 1:
         return call(line, environment)
     if flags.srun:

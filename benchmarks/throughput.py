@@ -21,10 +21,11 @@ algorithm needs fewer, so it may exceed 1.
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from process import call
 
 HERE = Path(__file__).parent
 SIDES = ("aljax", "torch_tuned", "torch_authors")
@@ -32,15 +33,8 @@ PHASES = ("train", "score")
 MODELS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 # What two measurements must share to be compared.
 SHARED = (
-    "platform",
-    "model",
-    "width",
-    "optimizer",
-    "phase",
-    "images",
-    "batch_size",
-    "precision",
-    "threads",
+    *("platform", "model", "width", "optimizer", "phase", "images", "batch_size"),
+    *("precision", "threads"),
 )
 TORCH_DEVICES = {"gpu": "cuda"}  # by JAX's platform; others: PyTorch's CPU
 
@@ -76,19 +70,6 @@ def command(
     ]
 
 
-def printed(line: list[str], environment: dict[str, str] | None = None) -> str:
-    """What a measuring process prints, in this environment or a given one."""
-    done = subprocess.run(line, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise ValueError(f"{' '.join(line[1:])} failed:\n{done.stderr[-2000:]}")
-    return done.stdout
-
-
-def call(line: list[str], environment: dict[str, str] | None = None) -> dict:
-    """The JSON in the last line that such a process prints."""
-    return json.loads(printed(line, environment).splitlines()[-1])
-
-
 def check_same(sides: dict[str, dict]) -> None:
     """Refuses to compare sides that ran with different settings: ValueError.
 
@@ -111,8 +92,11 @@ def check_same(sides: dict[str, dict]) -> None:
                 )
 
 
-def row(case: tuple, rounds: list[dict[str, dict]], ceiling: float) -> dict:
-    """What a case has come to after some rounds of {side: measurement}."""
+def row(case: tuple, rounds: list[dict[str, dict]], ceiling: float | None) -> dict:
+    """What a case has come to after some rounds of {side: measurement}.
+
+    There is no ratio over a side that was not measured.
+    """
 
     def median(side: str, name: str = "images_per_second") -> float:
         return statistics.median(r[side][name] for r in rounds)
@@ -122,8 +106,16 @@ def row(case: tuple, rounds: list[dict[str, dict]], ceiling: float) -> dict:
         return [a / b for a, b in zip(*rates, strict=True)]
 
     tuned = [side for side in rounds[0] if side in ("torch_tuned", "torch_compiled")]
-    best = max(tuned, key=median)
-    names = {"aljax": "aljax", "torch_tuned": best, "torch_authors": "torch_authors"}
+    names, over = {"aljax": "aljax"}, {}
+    if tuned:
+        names["torch_tuned"] = best = max(tuned, key=median)
+        over = {"ratio_rounds": ratios(best)}
+        over["ratio_over_tuned"] = statistics.median(over["ratio_rounds"])
+        over["torch_compile"] = best == "torch_compiled"
+    if "torch_authors" in rounds[0]:
+        names["torch_authors"] = "torch_authors"
+        over["ratio_rounds_authors"] = ratios("torch_authors")
+        over["ratio_over_authors"] = statistics.median(over["ratio_rounds_authors"])
     passes = 3 if case[1] == "train" else 1
     work = 2 * passes * rounds[0]["aljax"]["multiplications"]
     ours = [r["aljax"] for r in rounds]
@@ -133,15 +125,11 @@ def row(case: tuple, rounds: list[dict[str, dict]], ceiling: float) -> dict:
         "batch_size": case[2],
         "precision": ours[0]["precision"],
         "images_per_second": {name: median(side) for name, side in names.items()},
-        "ratio_over_tuned": statistics.median(ratios(best)),
-        "ratio_over_authors": statistics.median(ratios("torch_authors")),
-        "ratio_rounds": ratios(best),
-        "ratio_rounds_authors": ratios("torch_authors"),
+        **over,
         "peak_bytes": {name: median(s, "peak_bytes") for name, s in names.items()},
         "compile_seconds": max(r["compile_seconds"] for r in ours),
         "ready_seconds": min(r["ready_seconds"] for r in ours),
-        "ceiling_share": median("aljax") * work / ceiling,
-        "torch_compile": best == "torch_compiled",
+        "ceiling_share": median("aljax") * work / ceiling if ceiling else None,
         "rounds": len(rounds),
     }
 
@@ -283,7 +271,7 @@ def main() -> None:
         for size in sizes[phase]
     ]
     sides = (*SIDES, *(("torch_compiled",) if flags.torch_compile else ()))
-    found = call([sys.executable, str(HERE / "aljax_side.py"), "--phase=ceiling"])
+    found = call([sys.executable, str(HERE / "ceilings.py")])
     flags.torch_device = flags.torch_device or TORCH_DEVICES.get(
         found["platform"], "cpu"
     )

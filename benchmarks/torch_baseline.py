@@ -2,8 +2,8 @@
 
 Two manners. `authors`: eager, NCHW, a DataLoader that augments image by image. `tuned`:
 all images as one uint8 tensor on the device, batched augmentation, channels_last, huge
-pages, large scoring batches, `torch.compile` on request; on CUDA also TF32,
-cudnn.benchmark and, with bfloat16, automatic mixed precision.
+pages, large scoring batches, fused optimizers, mixed precision with bfloat16,
+`torch.compile` on request; on CUDA also TF32, cudnn.benchmark and max-autotune.
 
     python benchmarks/torch_baseline.py --side=tuned --model=resnet18 --phase=train
 
@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import sys
 import time
@@ -24,6 +23,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from process import peak_resident_bytes
 from torch.utils.data import DataLoader
 from torch_network import (
     DEPTHS,
@@ -84,14 +84,19 @@ class Learner:
         )
         layout = torch.channels_last if settings.tuned else torch.contiguous_format
         self.network = self.new().to(self.device, memory_format=layout)
-        self.forward = torch.compile(self.network) if settings.compile else self.network
+        self.forward = self.network
+        if settings.compile:
+            mode = "max-autotune" if self.device.type == "cuda" else None
+            self.forward = torch.compile(self.network, mode=mode)
         self.reset()
 
     def reset(self) -> None:
         """Fresh weights and optimizers; what was compiled stays."""
         s = self.settings
         self.network.load_state_dict(self.new().state_dict())
-        make = OPTIMIZERS[s.optimizer]
+        # PyTorch has no fused RMSprop.
+        fused = {"fused": True} if s.tuned and s.optimizer != "rmsprop" else {}
+        make = partial(OPTIMIZERS[s.optimizer], **fused)
         parts = self.network.backbone, self.network.module
         self.optimizers = [make(part.parameters()) for part in parts]
 
@@ -125,8 +130,14 @@ class Learner:
         mixed = self.settings.precision == "bfloat16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=mixed)
 
+    def begin_step(self) -> None:
+        """Lets CUDA graphs write over what the step before has returned."""
+        if self.settings.compile and self.device.type == "cuda":
+            torch.compiler.cudagraph_mark_step_begin()
+
     def step(self, x: torch.Tensor, y: torch.Tensor, detach: bool) -> torch.Tensor:
         """One update; returns the joint loss without waiting for it."""
+        self.begin_step()
         with self.autocast():
             logits, predicted, _ = self.forward(x, detach)
             loss = joint_loss(logits, predicted, y)
@@ -155,8 +166,11 @@ class Learner:
         s = self.settings
         size, parts = s.score_batch_size if s.tuned else s.batch_size, []
         for x, _ in self.batches(images, labels, size, False):
+            self.begin_step()
             with self.autocast():
-                parts.append([t.float() for t in self.forward(x)])
+                found = self.forward(x)
+            # The next call of a CUDA graph writes over its results.
+            parts.append([t.to(torch.float32, copy=s.compile) for t in found])
         return [torch.cat(p).cpu() for p in zip(*parts, strict=True)]
 
 
@@ -213,12 +227,7 @@ def peak_bytes(device: str) -> int:
     """Peak device memory on CUDA, peak resident set of this process otherwise."""
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated()
-    if sys.platform == "linux":  # ru_maxrss would count the parent before exec
-        with open("/proc/self/status") as status:
-            line = next(text for text in status if text.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak_resident_bytes()
 
 
 def measure(settings: Settings, phase: str, images: int, rounds: int) -> dict:
@@ -229,14 +238,13 @@ def measure(settings: Settings, phase: str, images: int, rounds: int) -> dict:
     learner = Learner(settings, pixels, 10)
     data = learner.place(pixels, random.integers(0, 10, images))
     run = partial(learner.train, epochs=1) if phase == "train" else learner.score
-    seconds = []
+    seconds, cuda = [], learner.device.type == "cuda"
     for _ in range(rounds + 1):
         start = time.perf_counter()
         run(*data)
-        if learner.device.type == "cuda":
+        if cuda:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - start)
-    cuda = learner.device.type == "cuda"
     scoring = settings.score_batch_size if settings.tuned else settings.batch_size
     return {
         "side": f"torch_{settings.side}",
