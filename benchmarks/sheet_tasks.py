@@ -73,8 +73,9 @@ def tasks(flags: argparse.Namespace, found: dict[str, dict], cache: Path) -> lis
     alike = [t for t in first if t.unit.startswith("resnet18")]
     made += alike + _calibration(flags, found, cache)
     bits = _bits(flags, about, cache)
-    soon = [t for t in bits if t.unit.endswith(flags.precisions[0])]
-    made += soon + [t for t in first if t not in alike]
+    soon = [t for t in bits if t.name.startswith(f"bits/{flags.precisions[0]}/")]
+    soon = [t for t in soon if not t.name.endswith("anew")]
+    made += soon + _wanted_first([t for t in first if t not in alike], about)
     made += [t for t in bits if t not in soon] + _scaling(flags, about, cache, 1)
     for number in range(2, flags.rounds + 1):
         made += _throughput(flags, about, cache, number)
@@ -82,6 +83,13 @@ def tasks(flags: argparse.Namespace, found: dict[str, dict], cache: Path) -> lis
     # Without products of bfloat16 such a measurement is slow, and known to be.
     slow = [t for t in made if "bfloat16" in t.name and not has_bfloat16(about)]
     return [t for t in made if t not in slow] + slow
+
+
+def _wanted_first(made: list[Task], about: dict[str, Any]) -> list[Task]:
+    """Deeper networks first, and on a GPU the precision that it is bought for."""
+    first = PRECISIONS[0] if about["platform"] == "cpu" else PRECISIONS[1]
+    deep = sorted(made, key=lambda t: t.unit.split()[0], reverse=True)
+    return sorted(deep, key=lambda t: t.unit.split()[2] != first)
 
 
 def has_torch() -> bool:
@@ -151,33 +159,36 @@ def _one(flags, kind: str, cache: Path, case: tuple, number: int) -> Task:
     )
 
 
-def calibration_width(flags: argparse.Namespace, found: dict[str, dict]) -> int:
+def calibration(flags: argparse.Namespace, found: dict[str, dict]) -> tuple[int, float]:
     """The widest network that trains for the recipe's epochs in the time allowed.
 
     Half the width is taken to train 2.3 times as fast, as was measured on CPUs.
+
+    Returns:
+        its width, and the seconds that training will take.
     """
     name = "throughput/resnet18/train/float32/aljax/1"
     width, rate = flags.width, found.get(name, {}).get("images_per_second", 0.0)
     if not rate:
-        return 8
+        gpu = found.get(FIRST, {}).get("platform") != "cpu"
+        return (width if gpu else min(width, 8)), CALIBRATION_SECONDS
     while width > 8 and RECIPE_IMAGES / rate > CALIBRATION_SECONDS:
         width, rate = width // 2, rate * 2.3
-    return width
+    return width, RECIPE_IMAGES / rate
 
 
 def _calibration(flags, found, cache: Path) -> list[Task]:
     if "calibration" not in flags.parts:
         return []
-    width = calibration_width(flags, found)
+    width, seconds = calibration(flags, found)
     # What a call before this one has begun goes on as it is.
     begun = [*cache.glob("calibration_*")]
     width = int(begun[0].name.split("_")[1]) if begun else width
     line = _run(cache, "calibration", f"calibration_{width}", width)
     line += [f"--epochs={flags.epochs}"] if flags.epochs else []
     line += [f"--data={flags.data}"] if flags.data else []
-    title = f"one cycle of the calibration recipe, width {width}"
-    seconds = 1.2 * CALIBRATION_SECONDS
-    return [Task("calibration", title, line, seconds, "calibration", goes_on=True)]
+    title, guess = f"one cycle of the calibration recipe, width {width}", 60 + seconds
+    return [Task("calibration", title, line, guess, "calibration", goes_on=True)]
 
 
 def _run(cache: Path, part: str, folder: str, width: int) -> list[str]:

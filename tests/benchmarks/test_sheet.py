@@ -180,10 +180,23 @@ def test_another_commit_is_refused(flags, monkeypatch):
 def test_a_slow_machine_calibrates_a_narrower_network(flags):
     name = "throughput/resnet18/train/float32/aljax/1"
     widths = [
-        sheet_tasks.calibration_width(flags, {name: {"images_per_second": rate}})
+        sheet_tasks.calibration(flags, {name: {"images_per_second": rate}})[0]
         for rate in (20_000, 600, 300, 50, 1)
     ]
     assert widths == [64, 64, 32, 8, 8]
+
+
+def test_a_gpu_has_the_deep_networks_in_bfloat16_first(flags):
+    flags.models = ["resnet18", "resnet34", "resnet50"]
+    flags.precisions = [*sheet_tasks.PRECISIONS]
+    found = {sheet_tasks.FIRST: ABOUT | {"platform": "gpu"}}
+    tasks = sheet_tasks.tasks(flags, found, flags.out / "cache")
+    units = dict.fromkeys(t.unit for t in tasks if t.unit.endswith(" 1"))
+    assert [unit for unit in units if " train " in unit] == [
+        *("resnet18 train float32 1", "resnet18 train bfloat16 1"),
+        *("resnet50 train bfloat16 1", "resnet34 train bfloat16 1"),
+        *("resnet50 train float32 1", "resnet34 train float32 1"),
+    ]
 
 
 def test_machine(flags):
