@@ -162,8 +162,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> int:
-    from aljax.machine import allocator as memory
-    from aljax.machine import devices, numerics
+    from aljax.machine import allocator, devices, numerics
     from aljax.machine.preemption import PREEMPTED, Preempted
     from aljax.runs.checkpoint import quiet
     from aljax.runs.provenance import provenance
@@ -172,7 +171,7 @@ def main() -> int:
     quiet()
     numerics.pin()
     preemption = preemption_of(flags)
-    memory.trim_after_compiling()
+    allocator.trim_after_compiling()
     devices.use_compile_cache(flags.compile_cache_dir)
     chosen = devices.choose_devices(1)
     part = {"calibration": calibrate, "bits": compare_bits}[flags.part]
@@ -185,7 +184,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    from aljax.machine import allocator
+    from aljax.machine.allocator import prepare
 
-    allocator.prepare()
+    prepare()
     sys.exit(main())

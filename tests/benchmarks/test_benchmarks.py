@@ -18,6 +18,7 @@ sys.path.insert(0, str(BENCHMARKS))
 import aljax_side  # noqa: E402
 import end_to_end  # noqa: E402
 import layers  # noqa: E402
+import process  # noqa: E402
 import scaling  # noqa: E402
 import throughput  # noqa: E402
 
@@ -170,6 +171,20 @@ def test_each_local_process_sees_its_own_gpus(monkeypatch):
     found = scaling.measure(flags, scaling.Case("score", "strong", 4, 8, processes=2))
     assert seen == {"--process=0": "3,5", "--process=1": "6,7"}
     assert found == {"of": "--process=0"}
+
+
+def test_a_process_is_asked_to_stop_when_its_time_is_over(tmp_path):
+    saving = (
+        "import pathlib, signal, sys, time\n"
+        f"path = pathlib.Path({str(tmp_path / 'saved')!r})\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(path.write_text('all')))\n"
+        "time.sleep(60)\n"
+    )
+    with pytest.raises(TimeoutError, match="stopped after 1 s"):
+        process.call([sys.executable, "-c", saving], seconds=1)
+    assert (tmp_path / "saved").read_text() == "all"
+    with pytest.raises(ValueError, match="failed:\nno such thing"):
+        process.call([sys.executable, "-c", "import sys; sys.exit('no such thing')"])
 
 
 def test_collectives_are_counted_in_a_program():
