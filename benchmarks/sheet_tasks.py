@@ -34,7 +34,7 @@ GUESSES = {
 WORK = {"resnet18": 1.0, "resnet34": 1.7, "resnet50": 3.0}
 # Batches of training and of scoring in a pass, and passes: a pass of a GPU takes a
 # second or more.
-SIZES = {"cpu": (1, 1, 2), "gpu": (300, 100, 5)}
+SIZES = {"cpu": (1, 1, 4), "gpu": (300, 100, 5)}
 CALIBRATION_SECONDS = 360  # of training; a slower machine trains a narrower network
 RECIPE_IMAGES = 200 * 1000  # epochs times labels
 MANNERS = ("undisturbed", "stopped", "resumed", "anew")

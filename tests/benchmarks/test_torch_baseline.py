@@ -135,6 +135,15 @@ def test_both_manners_score_the_same():
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
+def test_two_passes_warm_up(monkeypatch):
+    clock = iter([0, 90, 90, 93, 93, 94, 94, 96, 96, 99])
+    monkeypatch.setattr(baseline.Learner, "score", lambda *data: None)
+    monkeypatch.setattr(baseline.time, "perf_counter", lambda: next(clock))
+    found = baseline.measure(SMALL, "score", images=12, rounds=3)
+    assert found["warmup_seconds"] == 93
+    assert found["seconds_per_round"] == [1, 2, 3] and found["images_per_second"] == 6
+
+
 def test_training_lowers_the_loss():
     torch.manual_seed(0)
     # Eight images at SGD's rate of 0.1 go up and down, differently on each processor.
