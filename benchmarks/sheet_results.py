@@ -127,19 +127,24 @@ def scaling_rows(flags: argparse.Namespace, found: dict[str, dict]) -> list[dict
 
 
 def missing(left: list[tuple[str, str, str]], flags: argparse.Namespace) -> list[dict]:
-    """What was not measured and why, further rounds in one line.
+    """What was not measured and why: a case in one line, and further rounds in one.
 
     Args:
         left: name, title and reason of each.
         flags: tell which parts were asked for.
     """
-    made, later = [], 0
+    alike, later = {}, 0
     for name, title, reason in left:
         again = re.search(r"/([2-9]|\d\d+)$", name)
         if again and reason == NO_TIME:
             later += 1
             continue
-        made.append({"what": title.removesuffix(", round 1"), "why": reason})
+        what, _, which = title.removesuffix(", round 1").rpartition(", ")
+        alike.setdefault((what, reason), []).append(which)
+    made = [
+        {"what": f"{what} ({', '.join(which)})", "why": reason}
+        for (what, reason), which in alike.items()
+    ]
     if later:
         text = f"{later} measurements of further rounds"
         made.append({"what": text, "why": NO_TIME})
