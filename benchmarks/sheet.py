@@ -70,7 +70,13 @@ class Sheet:
         self.calls.append({"begun": _now(), "load": round(os.getloadavg()[0], 1)})
 
     def _take_up(self, path: Path) -> None:
-        kept = json.loads(path.read_text())
+        try:
+            kept = json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"--out={self.folder}: sheet.json is damaged; delete it to begin anew, "
+                "or choose another folder."
+            ) from error
         for name, value in self.settings.items():
             if kept["settings"][name] != value:
                 raise ValueError(
@@ -260,6 +266,8 @@ def parse() -> argparse.Namespace:
     flags = parser.parse_args()
     if flags.data and not Path(flags.data).exists():
         parser.error(f"--data: {flags.data!r} is no file or folder; give one or none")
+    if flags.out.exists() and not flags.out.is_dir():
+        parser.error(f"--out: {str(flags.out)!r} is no folder; choose another one")
     return flags
 
 

@@ -27,6 +27,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
         ("query", "--strategies=bald,bat", "--strategies: 'bat' is none of k_center"),
         ("query", "--budget=0", "--budget: '0' is not a whole number"),
         ("overhead", "--rounds=0", "--rounds: '0' is not a whole number"),
+        ("sheet", "--minutes=0", "--minutes: '0' is not a whole number"),
         ("scaling", "--phases=test", "'test' is not one of train, score"),
     ],
 )

@@ -170,6 +170,12 @@ def test_another_sheet_is_refused(field, value, sentence, flags, monkeypatch):
         sheet.Sheet(flags)
 
 
+def test_a_damaged_sheet_is_refused(flags):
+    (flags.out / "sheet.json").write_text('{"measured": ')
+    with pytest.raises(ValueError, match="sheet.json is damaged; delete it"):
+        sheet.Sheet(flags)
+
+
 def test_another_commit_is_refused(flags, monkeypatch):
     carry_out(monkeypatch, flags, 3.0)
     monkeypatch.setitem(ABOUT, "commit", "def")
