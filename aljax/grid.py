@@ -12,7 +12,7 @@ from typing import Any
 from aljax.config import Config, flatten, replace, validate
 from aljax.lookup import lookup
 from aljax.registered import check_registered
-from aljax.strategies import Options
+from aljax.strategies import STRATEGIES, Options
 
 # Only how a run is carried out, never what comes out of it.
 OPERATIONAL = ("trials", "sweep", "checkpoint_seconds", "data.path")
@@ -52,6 +52,12 @@ class Run:
     def leaky(self) -> bool:
         """Whether weights, and what they know of labels, pass from trial to trial."""
         return self.config.reset == "never"
+
+    @property
+    def dropout(self) -> float:
+        """Share of the embedding that training leaves out; 0 for most strategies."""
+        stochastic = "stochastic_logits" in STRATEGIES[self.config.strategy].needs
+        return self.config.query.dropout if stochastic else 0.0
 
     @property
     def training_images(self) -> int:

@@ -193,15 +193,20 @@ def _starts(setting: Setting) -> Iterator[Doubt]:
         alike = record.config.get("initial_query") == "random" and not record.leaky
         if record.rows and alike:
             starts.setdefault((record.pair, record.unit), []).append(record)
-    images, accuracies = [], []
+    images, accuracies, compared = [], [], 0
     for runs in starts.values():
         bought = {_set(record) for record in runs} - {None}
-        # A module that only some strategies train changes what a cycle learns.
-        same = runs[0].config.get("loss_prediction.train") != "needed"
         if len(bought) > 1:
             images.append(runs)
-        elif same and len({record.accuracies[0] for record in runs}) > 1:
-            accuracies.append(runs)
+            continue
+        # A module that only some strategies train changes what a cycle learns, and so
+        # does dropout.
+        if runs[0].config.get("loss_prediction.train") == "needed":
+            continue
+        plain = [record for record in runs if not record.about.get("dropout")]
+        compared += 1
+        if len({record.accuracies[0] for record in plain}) > 1:
+            accuracies.append(plain)
     if images:
         yield Doubt(
             "first cycles",
@@ -210,7 +215,7 @@ def _starts(setting: Setting) -> Iterator[Doubt]:
             f"({named([r for runs in images for r in runs])}).",
         )
     if accuracies:
-        yield Doubt("first cycles", _apart(accuracies, len(starts)))
+        yield Doubt("first cycles", _apart(accuracies, compared))
 
 
 def _set(record: Record) -> bytes | None:

@@ -168,6 +168,7 @@ class RunFolder:
                 "trial": run.trial,
                 "label": run.label,
                 "leaky": run.leaky,
+                "dropout": run.dropout,
                 "data_fingerprint": dataset.fingerprint,
                 "dataset": about_images(dataset),
             }

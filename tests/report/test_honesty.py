@@ -133,6 +133,14 @@ def test_first_cycles_that_may_differ(tmp_path, config, kinds):
     assert list(fired(tmp_path, grid)) == kinds
 
 
+def test_first_cycles_of_a_network_with_dropout(tmp_path):
+    folder = made.write(tmp_path, made.other_starts())
+    for path in folder.glob("resnet18/sgd/entropy/trial_*/config.json"):
+        about = json.loads(path.read_text()) | {"dropout": 0.5}
+        path.write_text(json.dumps(about))
+    assert said(read([folder])) == {}
+
+
 def test_first_cycles_of_other_images(tmp_path):
     folder = made.write(tmp_path, made.LARGE)
     path = folder / "resnet18/sgd/entropy/trial_2/cycles.jsonl"
