@@ -48,9 +48,14 @@ class Devices:
         return self.mesh.size
 
     @property
+    def platform(self) -> str:
+        """What they are, as JAX calls it: `cpu`, `gpu` …"""
+        return self.mesh.devices.flat[0].platform
+
+    @property
     def ahead(self) -> int:
         """Batches to be given before one is done: none where the host computes."""
-        return 0 if _platform(self.mesh) == "cpu" else 2
+        return 0 if self.platform == "cpu" else 2
 
 
 def choose_devices(count: int | None = None, executor: str = "shard_map") -> Devices:
@@ -128,7 +133,7 @@ def spmd(
             than for products of large matrices.
     """
     mappers = {"shard_map": _shard_map, "pmap": _pmap}
-    platform = _platform(devices.mesh)
+    platform = devices.platform
 
     @functools.wraps(f)
     def local(*args):
@@ -190,10 +195,6 @@ def _split_parts(change, specs, values):
         specs,
         values,
     )
-
-
-def _platform(mesh: Mesh) -> str:
-    return mesh.devices.flat[0].platform
 
 
 def _options(platform: str, convolves: bool) -> dict | None:

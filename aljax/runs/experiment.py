@@ -38,6 +38,8 @@ def run_experiment(plan: Plan, devices: Devices, preemption: Preemption) -> list
     clock, paces = CompileClock(), Paces(plan.compile_cache_dir)
     session, failures, read = None, [], None
     with Console(plan.training_images, several=plan.several) as console:
+        for sentence in plan.advice(devices.platform):
+            console.say(sentence)
         for group in plan.groups:
             if _already_done(console, group, plan.workdir):
                 continue

@@ -6,7 +6,7 @@ import pytest
 
 from aljax.config import Config, Schedule, replace
 from aljax.runs.folder import read_json
-from aljax.runs.plan import Plan
+from aljax.runs.plan import SLOW_BFLOAT16, Plan, make_plan
 
 CONFIG = Config(trials=2, cycles=3, strategy="random", optimizer="adam")
 
@@ -62,3 +62,13 @@ def test_workdir_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
     with pytest.raises(ValueError, match="not a folder that can be written"):
         Plan(CONFIG, [], tmp_path / "below").check_workdir()
+
+
+def test_bfloat16_is_advised_against_on_cpus(tmp_path):
+    narrow = replace(CONFIG, "precision", "bfloat16")
+    swept = replace(CONFIG, "sweep", {"precision": ("float32", "bfloat16")})
+    for config in (narrow, swept):
+        plan = make_plan(config, tmp_path)
+        assert plan.advice("cpu") == [SLOW_BFLOAT16]
+        assert plan.advice("gpu") == []
+    assert make_plan(CONFIG, tmp_path).advice("cpu") == []
