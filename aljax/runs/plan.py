@@ -28,7 +28,7 @@ from aljax.runs.provenance import provenance
 
 # ResNet18 of full width (benchmarks/README.md).
 SLOW_BFLOAT16 = (
-    "bfloat16 is slower than float32 on CPUs: 1.1 times in training and 2.4 in scoring "
+    "bfloat16 is slower than float32 on CPUs: 1.2 times in training and 2.9 in scoring "
     "on an Intel Xeon with AMX, where it is fastest; choose --config.precision=float32."
 )
 
