@@ -56,7 +56,7 @@ class Run:
     @property
     def dropout(self) -> float:
         """Share of the embedding that training leaves out; 0 for most strategies."""
-        stochastic = "stochastic_logits" in STRATEGIES[self.config.strategy].needs
+        stochastic = STRATEGIES[self.config.strategy].stochastic
         return self.config.query.dropout if stochastic else 0.0
 
     @property
@@ -69,8 +69,10 @@ class Run:
     @property
     def label(self) -> str:
         """What a legend calls it: "ResNet18 + SGD", marked where it leaks."""
-        names = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSProp"}
-        names |= {"adam_sgd": "Adam then SGD"}
+        names = {
+            **{"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSProp"},
+            "adam_sgd": "Adam then SGD",
+        }
         optimizer = names.get(self.config.optimizer, self.config.optimizer)
         model = self.config.model.replace("resnet", "ResNet")
         leak = " (leaky)" if self.leaky else ""

@@ -26,10 +26,11 @@ from aljax.machine.processes import check_same, done_by_first
 from aljax.runs.folder import read_json, write_json
 from aljax.runs.provenance import provenance
 
-# ResNet18 of full width (benchmarks/README.md).
+# n = 3, jax 0.10.2, commit fa73ac630888 (benchmarks/sheets/xeon_amx).
 SLOW_BFLOAT16 = (
-    "bfloat16 is slower than float32 on CPUs: 1.2 times in training and 2.9 in scoring "
-    "on an Intel Xeon with AMX, where it is fastest; choose --config.precision=float32."
+    "bfloat16 was slower than float32 on the CPU where both were measured, 1.2 times "
+    "in training and 2.9 in scoring (ResNet18, Intel Xeon with AMX); choose "
+    "--config.precision=float32."
 )
 
 

@@ -110,9 +110,9 @@ class Session:
                 what the strategy does.
         """
         needs = STRATEGIES[config.strategy].needs
+        stochastic = STRATEGIES[config.strategy].stochastic
         always = config.loss_prediction.train == "always"
         with_module = always or "predicted_loss" in needs
-        stochastic = "stochastic_logits" in needs
         recipe = make_recipe(config, self.dataset, with_module, stochastic)
         if recipe not in self._programs:
             check_memory(recipe, self.devices.size, memory_bytes())

@@ -68,6 +68,11 @@ class Strategy:
     needs: frozenset[str] = frozenset()
     score: Callable[[Outputs], np.ndarray] | None = None
 
+    @property
+    def stochastic(self) -> bool:
+        """Whether it reads passes with dropout, which the network then has."""
+        return "stochastic_logits" in self.needs
+
 
 def shuffled(random: np.random.Philox, count: int, budget: int) -> np.ndarray:
     """`budget` of `count` positions, uniformly, without replacement.

@@ -96,6 +96,15 @@ def test_config_of_a_run(tmp_path):
     assert folder.checkpoints == folder.path / "checkpoints"
 
 
+@pytest.mark.parametrize(("strategy", "dropout"), [("bald", 0.4), ("entropy", 0)])
+def test_config_of_a_run_says_whether_its_network_has_dropout(
+    tmp_path, strategy, dropout
+):
+    config = replace(replace(CONFIG, "strategy", strategy), "query.dropout", 0.4)
+    run = open_runs(tmp_path, config)[0]
+    assert RunFolder(tmp_path / run.folder).about()["dropout"] == dropout
+
+
 def test_config_of_a_run_is_written_once(tmp_path):
     run = open_runs(tmp_path)[0]
     path = RunFolder(tmp_path / run.folder).path / "config.json"
