@@ -14,7 +14,7 @@ The embeddings are ReLUs of a mixture: a mean for each class, 64 directions in w
 images of all classes vary, and noise in every dimension. Seconds of aljax are those of
 the second query of a process; the first, which may compile, is told beside it. Memory
 is what the peak resident set grows by over that of the embeddings, logits and
-libraries.
+libraries. All sides have the allocator's settings of the `aljax` command.
 """
 
 import argparse
@@ -30,6 +30,8 @@ from pathlib import Path
 import numpy as np
 from query_peers import PEERS, Pool
 from throughput import positive
+
+from aljax.machine.allocator import tunables
 
 OURS = "aljax"
 COUNTS = {
@@ -141,10 +143,16 @@ def call(flags: argparse.Namespace, strategy: str, side: str) -> dict:
     line = [sys.executable, __file__, f"--side={side}", f"--strategies={strategy}"]
     line += [f"--{name}={getattr(flags, name)}" for name in (*COUNTS, "limit")]
     line.append(f"--compile_cache_dir={flags.compile_cache_dir}")
+    present = os.environ.get("GLIBC_TUNABLES", "")
+    environment = os.environ | {"GLIBC_TUNABLES": tunables(present)}
     try:
         # A little longer than the limit, for those that stop by themselves.
         done = subprocess.run(
-            line, capture_output=True, text=True, timeout=flags.limit + 60
+            line,
+            capture_output=True,
+            text=True,
+            timeout=flags.limit + 60,
+            env=environment,
         )
     except subprocess.TimeoutExpired:
         return {"seconds": flags.limit, "kind": "over"}

@@ -11,9 +11,12 @@ share all layers before it. Every image and pass has its own mask, as in the aut
 code. Evaluation and all other strategies use the network without dropout.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
-BLOCK = 256  # images at a time: what a core's cache holds
+BLOCK = 1024  # images that a thread takes at a time
 
 
 def mutual_information(stochastic_logits: np.ndarray) -> np.ndarray:
@@ -29,9 +32,13 @@ def mutual_information(stochastic_logits: np.ndarray) -> np.ndarray:
         `[N]` float64 in 0…log K.
     """
     found = np.empty(len(stochastic_logits))
-    for start in range(0, len(found), BLOCK):
+
+    def of_block(start: int) -> None:
         block = stochastic_logits[start : start + BLOCK].transpose(2, 1, 0)
         found[start : start + BLOCK] = _divergence(block.astype(np.float64, order="C"))
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+        list(threads.map(of_block, range(0, len(found), BLOCK)))
     return np.maximum(found, 0)  # which rounding may not keep
 
 
@@ -39,18 +46,23 @@ def _divergence(z: np.ndarray) -> np.ndarray:
     """E Σ p log p / E p of logits `[K, T, n]`, which are overwritten."""
     z -= z.max(0)
     p = np.exp(z)
-    rest = _others(p, np.float64(1))
-    z -= np.log1p(rest)  # log p
-    p /= 1 + rest
+    others = _all_but_largest(p)
+    z -= np.log1p(others)  # log p
+    p *= 1 / (1 + others)
     mean = p.mean(1)
-    largest = mean.max(0)
     # The likeliest class by what the others leave; no class has a log of −infinity.
     log_mean = np.log(np.where(mean > 0, mean, 1))
-    log_mean = np.where(mean == largest, np.log1p(-_others(mean, largest)), log_mean)
+    of_likeliest = np.log1p(-_all_but_largest(mean))
+    log_mean = np.where(mean == mean.max(0), of_likeliest, log_mean)
     z -= log_mean[:, None]
-    return (p * z).sum((0, 1)) / p.shape[1]
+    p *= z
+    return p.sum((0, 1)) / p.shape[1]
 
 
-def _others(p: np.ndarray, largest: np.ndarray) -> np.ndarray:
+def _all_but_largest(p: np.ndarray) -> np.ndarray:
     """The sum over classes of all p but one of the largest, without subtracting."""
-    return np.where(p < largest, p, 0).sum(0) + ((p == largest).sum(0) - 1) * largest
+    largest, others = p[0].copy(), np.zeros_like(p[0])
+    for row in p[1:]:
+        others += np.minimum(row, largest)
+        np.maximum(row, largest, out=largest)
+    return others

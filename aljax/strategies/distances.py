@@ -12,7 +12,8 @@ from jax import lax
 
 from aljax.strategies.placing import joined, tiles
 
-BLOCK = 128  # centres at a time
+FEW = 128  # centres at a time, where often few of them are real
+MANY = 512  # where most are: larger products are faster
 # Squares of rows that differ by less than float32 rounds in the sum above are 0: what
 # is bought for the distance to its own copy would be noise.
 ROUNDING = 16 * float(jnp.finfo(jnp.float32).eps)
@@ -48,7 +49,11 @@ def squared_distances(a: Points, b: Points) -> jax.Array:
 
 
 def nearer(
-    rows: Points, nearest: jax.Array, centres: Points, count: jax.Array
+    rows: Points,
+    nearest: jax.Array,
+    centres: Points,
+    count: jax.Array,
+    block_size: int = FEW,
 ) -> jax.Array:
     """Squared distances to the nearest centre, once there are more of them.
 
@@ -57,11 +62,12 @@ def nearer(
         nearest: `[n]`, to the centres before; infinite where there were none.
         centres: m of them, the first `count` real.
         count: how many.
+        block_size: static, FEW or MANY.
 
     Returns:
         `[n]`, never more than `nearest`.
     """
-    size = min(len(centres.h), BLOCK)
+    size = min(len(centres.h), block_size)
     last = len(centres.h) - size
 
     def block(i, nearest):

@@ -19,7 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from aljax.strategies.distances import Points, nearer, points, squared_distances
+from aljax.strategies.distances import (
+    MANY,
+    Points,
+    nearer,
+    points,
+    squared_distances,
+)
 from aljax.strategies.placing import (
     EVERYWHERE,
     SPLIT,
@@ -79,7 +85,7 @@ def take_in(
     rows: Points, nearest: jax.Array, centres: jax.Array, count: jax.Array
 ) -> jax.Array:
     """Distances `[n]` once the first `count` of `[m, D]` are centres too."""
-    return nearer(rows, nearest, points(centres), count)
+    return nearer(rows, nearest, points(centres), count, MANY)
 
 
 def farthest(rows: Points, nearest: jax.Array, most: int):

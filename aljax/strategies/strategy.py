@@ -88,8 +88,10 @@ def highest(scores: np.ndarray, budget: int, random: np.random.Philox) -> np.nda
     The order of equal scores is drawn: a pool sorted by class would else be bought
     class by class.
     """
-    draws = random.random_raw(len(scores))
-    return np.lexsort((draws, -np.asarray(scores)))[:budget]
+    draws, wanted = random.random_raw(len(scores)), -np.asarray(scores)
+    last = np.partition(wanted, budget - 1)[budget - 1]
+    enough = np.flatnonzero(~(wanted > last))  # of some that tie with it, too many
+    return enough[np.lexsort((draws[enough], wanted[enough]))[:budget]]
 
 
 def check_choice(name: str, chosen: np.ndarray, count: int, budget: int) -> np.ndarray:
