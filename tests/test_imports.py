@@ -35,6 +35,7 @@ ROOMS = {
         "numerics",
         "processes",
         "devices",
+        "executables",
     ),
     "strategies": (
         "options",

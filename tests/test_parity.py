@@ -111,7 +111,7 @@ def train_theirs(
 
 
 @pytest.mark.parametrize(
-    "name, channels", [("resnet18", 3), ("resnet34", 1), ("resnet50", 3)]
+    "name, channels", [("resnet18", 3), ("resnet34", 1), ("resnet50", 3), ("wide", 3)]
 )
 def test_evaluation(name, channels):
     pair = make_pair(name, channels)
@@ -133,7 +133,9 @@ def test_evaluation(name, channels):
 
 @pytest.mark.parametrize("detach", [False, True], ids=["joint", "detached"])
 @pytest.mark.parametrize("count", [ROWS, ROWS - 1, ROWS - 2, 1])
-@pytest.mark.parametrize("name, channels", [("resnet18", 3), ("resnet50", 1)])
+@pytest.mark.parametrize(
+    "name, channels", [("resnet18", 3), ("resnet50", 1), ("wide", 3)]
+)
 def test_joint_loss_and_every_gradient(name, channels, count, detach):
     (loss, aux), grads = train_ours(name, channels, count, detach)
     theirs = train_theirs(name, channels, count, detach)

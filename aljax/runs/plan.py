@@ -23,6 +23,7 @@ from aljax.grid import (
 )
 from aljax.machine.devices import Devices, check_share
 from aljax.machine.processes import check_same, done_by_first
+from aljax.models.conv import kernels
 from aljax.runs.folder import read_json, write_json
 from aljax.runs.provenance import provenance
 
@@ -31,6 +32,11 @@ SLOW_BFLOAT16 = (
     "bfloat16 was slower than float32 on the CPU where both were measured, 1.2 times "
     "in training and 2.9 in scoring (ResNet18, Intel Xeon with AMX); choose "
     "--config.precision=float32."
+)
+NARROW = 32  # channels of a first stage that aljax's own kernels convolve
+SLOW_PRODUCTS = (
+    "narrow networks are convolved by products of matrices, which take 1.7 times as "
+    "long (ResNet18 of width 16, AMD EPYC), and give other last digits: {}."
 )
 
 
@@ -69,8 +75,15 @@ class Plan:
 
     def advice(self, platform: str) -> list[str]:
         """What somebody would do otherwise who knew this platform, in sentences."""
-        narrow = any(run.config.precision == "bfloat16" for run in self.runs)
-        return [SLOW_BFLOAT16] if narrow and platform == "cpu" else []
+        if platform != "cpu":
+            return []
+        configs, sentences = [run.config for run in self.runs], []
+        if any(config.precision == "bfloat16" for config in configs):
+            sentences.append(SLOW_BFLOAT16)
+        narrow = any(config.width <= NARROW for config in configs)
+        if narrow and (missing := kernels.missing()):
+            sentences.append(SLOW_PRODUCTS.format(missing))
+        return sentences
 
     def check(self, devices: int) -> None:
         """Checks all that can be known before images are read or folders made.

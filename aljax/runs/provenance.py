@@ -14,6 +14,7 @@ import aljax
 from aljax.data import Dataset
 from aljax.machine import numerics, processes
 from aljax.machine.devices import Devices, choose_devices, processor
+from aljax.models.conv import kernels
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -30,10 +31,19 @@ def provenance(devices: Devices | None = None) -> dict[str, Any]:
         "device": f"{devices.size} x {device.device_kind}"
         + (f" ({processor()})" if device.platform == "cpu" else ""),
         "parallel": devices.executor,
+        "kernels": _kernels(device.platform),
         "processes": processes.count(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "jax_settings": numerics.SETTINGS,
     }
+
+
+def _kernels(platform: str) -> str | None:
+    """Whether aljax's own kernels convolve on a CPU, or why not; None elsewhere."""
+    if platform != "cpu":
+        return None
+    missing = kernels.missing()
+    return f"none: {missing}" if missing else kernels.SOURCE.name
 
 
 def _version(package: str) -> str | None:

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from aljax.config import Config, Schedule, replace
+from aljax.models.conv import kernels
 from aljax.runs.folder import read_json
 from aljax.runs.plan import SLOW_BFLOAT16, Plan, make_plan
 
@@ -72,3 +73,11 @@ def test_bfloat16_is_advised_against_on_cpus(tmp_path):
         assert plan.advice("cpu") == [SLOW_BFLOAT16]
         assert plan.advice("gpu") == []
     assert make_plan(CONFIG, tmp_path).advice("cpu") == []
+
+
+def test_missing_kernels_are_told_where_they_matter(tmp_path, monkeypatch):
+    monkeypatch.setattr(kernels, "missing", lambda: "there is no C++ compiler")
+    (sentence,) = make_plan(replace(CONFIG, "width", 16), tmp_path).advice("cpu")
+    assert "there is no C++ compiler" in sentence
+    assert make_plan(replace(CONFIG, "width", 64), tmp_path).advice("cpu") == []
+    assert make_plan(replace(CONFIG, "width", 16), tmp_path).advice("gpu") == []

@@ -31,7 +31,10 @@ from aljax.models.resnet import BasicBlock
 
 CLASSES, WIDTH = 10, 4
 WEIGHT, MARGIN = 0.7, 1.3  # λ, ξ
-NETWORKS = MODELS | {"resnet10": partial(ResNet, BasicBlock, (1, 1, 1, 1))}
+_TEN_LAYERS = partial(ResNet, BasicBlock, (1, 1, 1, 1))
+# `wide` has enough channels for the kernels of aljax/models/conv/direct.cc.
+NETWORKS = MODELS | {"resnet10": _TEN_LAYERS, "wide": _TEN_LAYERS}
+WIDTHS = dict.fromkeys(NETWORKS, WIDTH) | {"wide": 16}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +91,7 @@ def _nothing(channels: int) -> Dataset:
 def make_pair(name: str, channels: int) -> Pair:
     config = Config()
     config.loss_prediction.weight, config.loss_prediction.margin = WEIGHT, MARGIN
-    network = NETWORKS[name](classes=CLASSES, width=WIDTH, axis_name=AXIS)
+    network = NETWORKS[name](classes=CLASSES, width=WIDTHS[name], axis_name=AXIS)
     module, key = LossPredictionModule(), jax.random.key(0)
     random = np.random.default_rng(channels)
     image = jnp.zeros((1, 32, 32, channels))
@@ -101,7 +104,7 @@ def make_pair(name: str, channels: int) -> Pair:
         module=module,
         optimizer=config.optimizers[config.optimizer].direction(),
     )
-    torch = (name, channels, CLASSES, WIDTH), (variables, module_variables)
+    torch = (name, channels, CLASSES, WIDTHS[name]), (variables, module_variables)
     return Pair(learner, variables, module_variables, torch)
 
 

@@ -15,13 +15,19 @@ from tests.support.trees import flatten
 
 BLOCKS = {
     "resnet10": (1, 1, 1, 1),
+    "wide": (1, 1, 1, 1),
     "resnet18": (2, 2, 2, 2),
     "resnet34": (3, 4, 6, 3),
     "resnet50": (3, 4, 6, 3),
     "resnet101": (3, 4, 23, 3),
     "resnet152": (3, 8, 36, 3),
 }
-BASIC = ("resnet10", "resnet18", "resnet34")  # the others are made of Bottlenecks
+BASIC = (
+    "resnet10",
+    "wide",
+    "resnet18",
+    "resnet34",
+)  # the others are made of Bottlenecks
 
 
 def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:

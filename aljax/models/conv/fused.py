@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from aljax.models.conv import direct
 from aljax.models.conv.methods import (
     Method,
     output_shape,
@@ -212,6 +213,24 @@ def _gradients(pick: Callable[..., Method], stride, x, kernel, mask, out, g):
     return dx, how.unpack(du).astype(kernel.dtype)
 
 
+def _run_on_cpu(stride, keep, x, kernel, mask) -> Output:
+    if direct.fits(x, kernel, stride):
+        shape = output_shape(_images(x).shape, kernel.shape, stride)
+        return Output(*direct.layer(stride, keep, x, kernel, mask, shape))
+    pick = scoring_products if mask is None else products
+    return _run(pick, stride, keep, x, kernel, mask)
+
+
+def _gradients_on_cpu(stride, x, kernel, mask, out, g):
+    if not direct.fits(x, kernel, stride):
+        return _gradients(products, stride, x, kernel, mask, out, g)
+    if direct.has_input_gradient(kernel):
+        dx = direct.input_gradient(stride, x, kernel, mask, out, g)
+    else:  # which nobody asks for, as a rule
+        dx, _ = _gradients(products, stride, x, kernel, mask, out, g)
+    return dx, direct.kernel_gradient(stride, x, kernel, mask, out, g)
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def layer(
     x: Pending | jax.Array,
@@ -234,13 +253,12 @@ def layer(
         Images `[B, ceil(H / stride), ceil(W / stride), F]`, as
         `torch.nn.functional.conv2d` with `padding=S // 2` on channels-last tensors.
     """
-    on_cpu = scoring_products if mask is None else products
     elsewhere = scoring_vendor if mask is None else vendor
     return by_platform(
         x,
         kernel,
         mask,
-        cpu=partial(_run, on_cpu, stride, keep),
+        cpu=partial(_run_on_cpu, stride, keep),
         default=partial(_run, elsewhere, stride, keep),
     )
 
@@ -258,7 +276,7 @@ def _backward(stride, keep, saved, g):
         mask,
         out,
         g,
-        cpu=partial(_gradients, products, stride),
+        cpu=partial(_gradients_on_cpu, stride),
         default=partial(_gradients, vendor, stride),
     )
     return dx, dk, None if mask is None else jnp.zeros_like(mask)

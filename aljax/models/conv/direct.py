@@ -1,0 +1,132 @@
+"""Convolutions of few channels on CPUs, by kernels of aljax's own: `direct.cc`.
+
+Matrix products of a few channels leave most of a core idle, and XLA takes long to
+compile what surrounds them. Here a layer of `fused.py` is one call, and so is each of
+its gradients. They are compiled when first wanted; where there is no compiler, narrow
+networks take the products of `methods.py`.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from aljax.models.conv import kernels
+from aljax.models.conv.pending import Pending
+from aljax.models.norm import Affine, Moments
+
+CHANNELS = 16  # a multiple of which fills all registers
+# With more channels, Winograd's algorithm or large products of matrices are faster.
+MOST = {"3x3": 32, "3x3, strided": 128, "1x1": 256}
+
+
+def fits(x: Pending | jax.Array, kernel: jax.Array, stride: int) -> bool:
+    """Whether these kernels take such a layer, and are faster."""
+    images = x.y if isinstance(x, Pending) else x
+    size, _, c, f = kernel.shape
+    whole = f % CHANNELS == 0 and (c % CHANNELS == 0 or not isinstance(x, Pending))
+    most = MOST.get(f"{size}x{size}" + ", strided" * (size > 1 and stride > 1), 0)
+    narrow = max(c, f) <= most and images.dtype == jnp.float32
+    return whole and narrow and not kernels.missing()
+
+
+def has_input_gradient(kernel: jax.Array) -> bool:
+    """Whether `input_gradient` takes such a layer: not one that reads colours."""
+    return kernel.shape[2] % CHANNELS == 0
+
+
+def layer(stride: int, keep: bool, x, kernel, mask, shape) -> tuple[Any, Any, Any]:
+    """What `fused.layer` returns, for an output of this shape."""
+    images = _arrays(x)
+    f = shape[3]
+    none = _array(0)
+    y, seen, kept = _call(
+        "aljax_layer",
+        (
+            _array(*shape),
+            none if mask is None else _array(1 + 2 * f),
+            _array(*images[0].shape) if keep else none,
+        ),
+        *images,
+        kernel,
+        _none() if mask is None else mask,
+        stride=stride,
+    )
+    moments = None if mask is None else Moments(seen[0], seen[1 : 1 + f], seen[1 + f :])
+    return y, moments, kept if keep else None
+
+
+def input_gradient(stride: int, x, kernel, mask, out, g) -> Pending | jax.Array:
+    """The gradient of the images, which may be pending."""
+    images = _arrays(x)
+    none = _array(0)
+    mask, through = _through(mask, out, g)
+    dy, norm, rest, rest_norm = _call(
+        "aljax_input_gradient",
+        tuple(none if a.size == 0 else _array(*a.shape) for a in images),
+        *images,
+        kernel,
+        mask,
+        out.y,
+        through,
+        g.y,
+        _none() if g.x is None else g.x,
+        stride=stride,
+    )
+    if not isinstance(x, Pending):
+        return dy
+    return Pending(
+        dy,
+        Affine(*norm),
+        None if x.rest is None else rest,
+        None if x.rest_norm is None else Affine(*rest_norm),
+    )
+
+
+def kernel_gradient(stride: int, x, kernel, mask, out, g) -> jax.Array:
+    """The gradient of the kernel."""
+    mask, through = _through(mask, out, g)
+    (found,) = _call(
+        "aljax_kernel_gradient",
+        (_array(*kernel.shape),),
+        *_arrays(x),
+        mask,
+        out.y,
+        through,
+        g.y,
+        stride=stride,
+    )
+    return found
+
+
+def _through(mask, out, g) -> tuple[jax.Array, jax.Array]:
+    """The mask, and by what the gradients of the moments reach y: `[3, F]`."""
+    if mask is None:
+        return jnp.zeros(len(out.y)), jnp.zeros((3, out.y.shape[3]))
+    m = out.moments
+    constant, slope = g.moments.mean / jnp.maximum(m.count, 1.0), 2 * g.moments.squares
+    return mask.astype(jnp.float32), jnp.stack([constant, slope, m.mean])
+
+
+def _arrays(x: Pending | jax.Array) -> tuple[jax.Array, ...]:
+    """Images, normalisation, rest and its normalisation; empty where there is none."""
+    if not isinstance(x, Pending):
+        return x, _none(), _none(), _none()
+    return (
+        x.y,
+        jnp.stack(x.norm),
+        _none() if x.rest is None else x.rest,
+        _none() if x.rest_norm is None else jnp.stack(x.rest_norm),
+    )
+
+
+def _none() -> jax.Array:
+    return jnp.zeros(0)
+
+
+def _array(*shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
+def _call(name: str, results, *args, stride: int):
+    return jax.ffi.ffi_call(name, results)(*args, stride=stride)

@@ -1,0 +1,84 @@
+"""Compiles `direct.cc` for this processor, once, and tells JAX of what is in it."""
+
+import ctypes
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import jax
+
+SOURCE = Path(__file__).with_name("direct.cc")
+FUNCTIONS = ("aljax_layer", "aljax_input_gradient", "aljax_kernel_gradient")
+OPTIONS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-w")
+COMPILE_SECONDS = 120  # after which a compiler is given up
+FOLDER = "~/.cache/aljax/kernels"
+SWITCH = "ALJAX_KERNELS"  # off: narrow networks take matrix products
+
+
+@functools.cache
+def missing() -> str:
+    """Why there are no kernels of aljax's own in this process; empty if there are.
+
+    The first call compiles them, or finds them compiled, and registers them.
+    """
+    chosen = os.environ.get(SWITCH, "on")
+    if chosen not in ("on", "off"):
+        raise ValueError(f"{SWITCH}={chosen}: choose on or off.")
+    if chosen == "off":
+        return f"{SWITCH}=off"
+    try:
+        library = _library()
+    except (OSError, subprocess.SubprocessError) as error:
+        return _reason(error)
+    for name in FUNCTIONS:
+        capsule = jax.ffi.pycapsule(getattr(library, name))
+        jax.ffi.register_ffi_target(name, capsule, platform="cpu")
+    return ""
+
+
+def _library() -> ctypes.CDLL:
+    """What was compiled, now or earlier."""
+    include = Path(jax.ffi.include_dir())
+    made_of = SOURCE.read_bytes() + (include / "xla/ffi/api/c_api.h").read_bytes()
+    made_of += f"{OPTIONS} {_flags()}".encode()
+    name = f"direct-{hashlib.sha256(made_of).hexdigest()[:16]}.so"
+    folder = Path(FOLDER).expanduser()
+    if (folder / name).exists():
+        return ctypes.CDLL(str(folder / name))
+    compiler = shutil.which(os.environ.get("CXX", "c++"))
+    if compiler is None:
+        raise FileNotFoundError("there is no C++ compiler (c++, or what CXX names)")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:  # a home that cannot be written
+        folder = Path(tempfile.mkdtemp(prefix="aljax-kernels-"))
+    partly = folder / f"{name}.{os.getpid()}"
+    command = [compiler, *OPTIONS, f"-I{include}", str(SOURCE), "-o", str(partly)]
+    limits = {"check": True, "timeout": COMPILE_SECONDS}
+    try:
+        subprocess.run(command, capture_output=True, text=True, **limits)
+        library = ctypes.CDLL(str(partly))  # before anybody else finds it
+        partly.replace(folder / name)
+        return library
+    finally:
+        partly.unlink(missing_ok=True)
+
+
+def _flags() -> str:
+    """What this processor can do; machines that share a home may differ."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    return next((x for x in lines if x.startswith(("flags", "Features"))), "")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"the C++ compiler took longer than {COMPILE_SECONDS} s"
+    if isinstance(error, subprocess.CalledProcessError):
+        said = error.stderr.strip().splitlines() or [f"status {error.returncode}"]
+        return f"the C++ compiler failed: {said[0]}"
+    return str(error)

@@ -1,0 +1,114 @@
+"""Kernels for few channels give what matrix products give, on any number of threads."""
+
+import itertools
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aljax.models.conv import direct, kernels
+from aljax.models.conv.fused import Output, _gradients, _run
+from aljax.models.conv.methods import output_shape, products
+from aljax.models.conv.pending import Pending
+from aljax.models.norm import Affine
+
+pytestmark = pytest.mark.skipif(bool(kernels.missing()), reason=kernels.missing())
+BOUND = 3e-5  # of the largest value: what products themselves are allowed
+INPUTS = ("images", "normalised", "with rest", "with rest of its own norm")
+
+
+def drawn(random, *shape):
+    return jnp.asarray(random.standard_normal(shape, dtype=np.float32))
+
+
+def norm(random, c):
+    return Affine(drawn(random, c) / 9, 1 + drawn(random, c) / 9, drawn(random, c) / 9)
+
+
+def images(random, kind, *shape):
+    """Of one of INPUTS."""
+    y, c = drawn(random, *shape), shape[-1]
+    if kind == "images":
+        return y
+    rest = None if kind == "normalised" else drawn(random, *shape)
+    rest_norm = norm(random, c) if kind == INPUTS[3] else None
+    return Pending(y, norm(random, c), rest, rest_norm)
+
+
+def assert_close(ours, theirs):
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert a.shape == b.shape
+        assert jnp.abs(a - b).max() <= BOUND * jnp.abs(b).max()
+
+
+KERNELS = [(3, 1), (3, 2), (1, 1), (1, 2)]  # size, stride
+SHAPES = [(32, 32, 16, 16), (7, 9, 32, 64), (4, 4, 64, 48), (5, 1, 16, 32)]
+# Each kernel meets each shape and each kind of images once.
+CASES = [
+    (*KERNELS[i], *SHAPES[j], INPUTS[(i + j) % 4], bool(i % 2), j != i)
+    for i, j in itertools.product(range(4), range(4))
+]
+
+
+@pytest.mark.parametrize("size, stride, high, wide, c, f, kind, keep, masked", CASES)
+def test_layers_and_all_gradients(size, stride, high, wide, c, f, kind, keep, masked):
+    """The last row of a batch is padding."""
+    random = np.random.default_rng(0)
+    x = images(random, kind, 3, high, wide, c)
+    kernel = drawn(random, size, size, c, f)
+    mask = jnp.array([1.0, 1.0, 0.0]) if masked else None
+    shape = output_shape((3, high, wide, c), kernel.shape, stride)
+    theirs = _run(products, stride, keep, x, kernel, mask)
+    ours = direct.layer(stride, keep, x, kernel, mask, shape)
+    assert_close(ours, tuple(theirs))
+    g = jax.tree.map(lambda a: drawn(random, *a.shape), theirs)
+    if masked:  # a loss has no gradient by padding
+        g = g._replace(y=g.y * mask[:, None, None, None])
+    saved = x, kernel, mask, theirs._replace(x=None), g
+    dx, dkernel = _gradients(products, stride, *saved)
+    assert_close(direct.input_gradient(stride, *saved), dx)
+    assert_close(direct.kernel_gradient(stride, *saved), dkernel)
+
+
+@pytest.mark.parametrize("c", [1, 3, 5])
+def test_colours_have_a_kernel_gradient(c):
+    random = np.random.default_rng(0)
+    x, kernel = drawn(random, 5, 8, 8, c), drawn(random, 3, 3, c, 16)
+    mask, shape = jnp.ones(5), (5, 8, 8, 16)
+    theirs = _run(products, 1, False, x, kernel, mask)
+    assert direct.fits(x, kernel, 1) and not direct.has_input_gradient(kernel)
+    assert_close(direct.layer(1, False, x, kernel, mask, shape), tuple(theirs))
+    g = Output(drawn(random, *shape), jax.tree.map(jnp.ones_like, theirs.moments), None)
+    saved = x, kernel, mask, theirs, g
+    dkernel = _gradients(products, 1, *saved)[1]
+    assert_close(direct.kernel_gradient(1, *saved), dkernel)
+
+
+SUMS = """
+import numpy as np, jax
+from aljax.models.conv.fused import layer
+random = np.random.default_rng(0)
+x, k = random.normal(size=(37, 16, 16, 16)), random.normal(size=(3, 3, 16, 32))
+def loss(x, k):
+    out = layer(x, k, np.ones(37, np.float32), 2)
+    return (out.y ** 3).sum() + (out.moments.squares ** 2).sum()
+found = jax.jit(jax.grad(loss, (0, 1)))(x.astype("f"), k.astype("f"))
+print([float(abs(a).max()) for a in found])
+print(*(hash(np.asarray(a).tobytes()) for a in jax.tree.leaves(found)))
+"""
+
+
+def test_one_core_gives_the_bits_of_all():
+    def run(*before):
+        environment = os.environ | {"PYTHONHASHSEED": "0"}
+        command = *before, sys.executable, "-c", SUMS
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert not done.returncode, done.stderr
+        return done.stdout
+
+    core = str(min(os.sched_getaffinity(0)))
+    assert run() == run("taskset", "--cpu-list", core)

@@ -1,0 +1,75 @@
+"""Without a compiler, or where it fails, products of matrices take over, and say so."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+SAID = """
+import json
+from aljax.models.conv import direct, kernels
+import jax.numpy as jnp
+missing = kernels.missing()
+fits = direct.fits(jnp.zeros((1, 8, 8, 16)), jnp.zeros((3, 3, 16, 16)), 1)
+print(json.dumps([missing, bool(fits)]))
+"""
+
+
+def said(home, **environment) -> tuple[str, bool]:
+    """Why there are no kernels, and whether a narrow layer would take them."""
+    known = {
+        name: value for name, value in os.environ.items() if name != "ALJAX_KERNELS"
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", SAID],
+        env=known | {"HOME": str(home)} | environment,
+        capture_output=True,
+        text=True,
+    )
+    assert not done.returncode, done.stderr
+    return tuple(json.loads(done.stdout))
+
+
+def compiler(folder, text):
+    path = folder / "compiler"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        (
+            "echo 'no such option' >&2; exit 1",
+            "the C++ compiler failed: no such option",
+        ),
+        ("exit 3", "the C++ compiler failed: status 3"),
+        ("exit 0", "No such file"),  # nothing was made
+        ('for x; do :; done; echo no library > "$x"', "file too short"),
+    ],
+)
+def test_a_compiler_that_fails(tmp_path, text, words):
+    missing, fits = said(tmp_path, CXX=compiler(tmp_path, text))
+    assert words in missing and not fits
+
+
+def test_no_compiler(tmp_path):
+    missing, fits = said(tmp_path, CXX="no-such-compiler")
+    assert "no C++ compiler" in missing and not fits
+
+
+def test_the_switch(tmp_path):
+    assert said(tmp_path, ALJAX_KERNELS="off") == ("ALJAX_KERNELS=off", False)
+    with pytest.raises(AssertionError, match="choose on or off"):
+        said(tmp_path, ALJAX_KERNELS="maybe")
+
+
+def test_what_is_compiled_is_found_without_a_compiler(tmp_path):
+    missing, fits = said(tmp_path)
+    if missing:
+        pytest.skip(missing)
+    assert fits
+    assert said(tmp_path, CXX="no-such-compiler") == ("", True)
