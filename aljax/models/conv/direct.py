@@ -129,4 +129,5 @@ def _array(*shape: int) -> jax.ShapeDtypeStruct:
 
 
 def _call(name: str, results, *args, stride: int):
-    return jax.ffi.ffi_call(name, results)(*args, stride=stride)
+    call = jax.ffi.ffi_call(name, results, vmap_method="sequential")
+    return call(*args, stride=stride)
