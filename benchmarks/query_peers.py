@@ -113,14 +113,27 @@ def bald_numpy(pool: Pool, clock: Callable) -> np.ndarray:
     return np.argsort(mean_entropy - entropy_of_mean)[: pool.budget]
 
 
-def cluster_margin(pool: Pool, clock: Callable) -> np.ndarray:
-    """k-means by scikit-learn, of the seeding and iterations of aljax; then in turn."""
+def _k_means(h: np.ndarray, clusters: int = 500) -> np.ndarray:
+    """Clusters of scikit-learn, with the seeding and iterations of aljax."""
     from sklearn.cluster import KMeans
 
-    means = KMeans(500, init="k-means++", n_init=1, max_iter=10, random_state=0)
+    means = KMeans(clusters, init="k-means++", n_init=1, max_iter=10, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it has not converged
-        cluster = means.fit_predict(pool.embedding)
+        return means.fit_predict(h)
+
+
+def _mini_batch_k_means(h: np.ndarray, clusters: int) -> np.ndarray:
+    """As TypiClust's authors cluster: steps of 5,000 images, until they settle."""
+    from sklearn.cluster import MiniBatchKMeans
+
+    means = MiniBatchKMeans(clusters, batch_size=5000, random_state=0)
+    return means.fit_predict(h)
+
+
+def cluster_margin(pool: Pool, clock: Callable) -> np.ndarray:
+    """k-means by scikit-learn; then in turn."""
+    cluster = _k_means(pool.embedding)
     p = np.sort(_softmax(pool.logits), -1)
     kept = np.argsort(p[:, -1] - p[:, -2])[: int(1.25 * pool.budget)]
     members: dict[int, list[int]] = {}
@@ -132,15 +145,13 @@ def cluster_margin(pool: Pool, clock: Callable) -> np.ndarray:
     return np.array(chosen[: pool.budget])
 
 
-def typiclust(pool: Pool, clock: Callable) -> np.ndarray:
+def typiclust(cluster_all: Callable, pool: Pool, clock: Callable) -> np.ndarray:
     """avihu111/TypiClust, deep-al/pycls/al/typiclust.py, with PyTorch for faiss."""
     import torch
-    from sklearn.cluster import MiniBatchKMeans
 
     h = np.concatenate([pool.labelled_embedding, pool.embedding])
     labels = len(pool.labelled_embedding)
-    means = MiniBatchKMeans(min(labels + pool.budget, 500), batch_size=5000)
-    cluster = means.set_params(random_state=0).fit_predict(h)
+    cluster = cluster_all(h, min(labels + pool.budget, 500))
     names, sizes = np.unique(cluster, return_counts=True)
     counts = np.bincount(cluster[:labels], minlength=names.max() + 1)[names]
     large = sizes > 5
@@ -237,7 +248,8 @@ PEERS: dict[str, dict[str, Callable]] = {
     "bald": {"restated": bald, "restated, numpy": bald_numpy},
     "cluster_margin": {"restated": cluster_margin},
     "typiclust": {
-        "restated": typiclust,
+        "restated": functools.partial(typiclust, _k_means),
+        "restated, mini-batches": functools.partial(typiclust, _mini_batch_k_means),
         "scikit-activeml": functools.partial(_scikit, "TypiClust"),
     },
     "bait": {"restated": bait},
