@@ -193,7 +193,7 @@ def test_speeds_are_those_that_were_measured():
         if phase == "train":
             assert f"**{median(rows[0]['ratio_rounds']):.2f} times** as fast" in README
     assert f"n = {measured['rounds']} rounds" in told and measured["commit"] in told
-    for file in ("end_to_end", "end_to_end_narrow"):
+    for file in ("end_to_end", "end_to_end_narrow_kernels"):
         found = json.loads((BENCHMARKS / f"{file}.json").read_text())
         text = " ".join(told.split())
         count, commit = len(found["ratio_rounds"]), found["commit"]
