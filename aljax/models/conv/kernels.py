@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 
 SOURCE = Path(__file__).with_name("direct.cc")
+INCLUDED = ("direct_images.h", "direct_products.h")
 FUNCTIONS = ("aljax_layer", "aljax_input_gradient", "aljax_kernel_gradient")
 OPTIONS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-w")
 COMPILE_SECONDS = 120  # after which a compiler is given up
@@ -43,7 +44,8 @@ def missing() -> str:
 def _library() -> ctypes.CDLL:
     """What was compiled, now or earlier."""
     include = Path(jax.ffi.include_dir())
-    made_of = SOURCE.read_bytes() + (include / "xla/ffi/api/c_api.h").read_bytes()
+    files = SOURCE, *map(SOURCE.with_name, INCLUDED), include / "xla/ffi/api/c_api.h"
+    made_of = b"".join(file.read_bytes() for file in files)
     made_of += f"{OPTIONS} {_flags()}".encode()
     name = f"direct-{hashlib.sha256(made_of).hexdigest()[:16]}.so"
     folder = Path(FOLDER).expanduser()

@@ -88,6 +88,17 @@ def test_colours_have_a_kernel_gradient(c):
     assert_close(direct.kernel_gradient(1, *saved), dkernel)
 
 
+def test_a_number_that_is_none_stays_so():
+    """Or a network that diverged would look sane."""
+    random = np.random.default_rng(0)
+    x = images(random, "with rest", 2, 8, 8, 16)
+    x = x._replace(y=x.y.at[1, 4, 4, 3].set(jnp.nan))
+    kernel = drawn(random, 3, 3, 16, 16)
+    y, moments, _ = direct.layer(1, False, x, kernel, jnp.ones(2), (2, 8, 8, 16))
+    assert jnp.isnan(y[1, 3:6, 3:6]).all() and jnp.isfinite(y[0]).all()
+    assert jnp.isnan(moments.mean).all()
+
+
 SUMS = """
 import numpy as np, jax
 from aljax.models.conv.fused import layer

@@ -1,0 +1,150 @@
+// Images between two convolutions, forward and backward, and their moments.
+
+#pragma once
+
+#include "direct_products.h"
+
+namespace {
+
+// Writes zeros around an image of [H + 2 border, W + 2 border, C].
+void clear_border(float* image, int64_t H, int64_t W, int64_t C, int64_t border) {
+  const int64_t side = border * C, across = W * C + 2 * side;
+  std::fill_n(image, border * across, 0.0f);
+  for (int64_t h = border; h < H + border; ++h) {
+    std::fill_n(image + h * across, side, 0.0f);
+    std::fill_n(image + (h + 1) * across - side, side, 0.0f);
+  }
+  std::fill_n(image + (H + border) * across, border * across, 0.0f);
+}
+
+using Floats = ffi::Buffer<ffi::F32>;
+using Result = ffi::Result<Floats>;
+
+// Images that wait for relu(norm(y) + rest_norm(rest)); a norm is mean, factor, bias.
+struct Pending {
+  const float *y, *norm, *rest, *rest_norm;
+  int64_t B, H, W, C;
+
+  Pending(Floats& y, Floats& norm, Floats& rest, Floats& rest_norm)
+      : y(y.typed_data()),
+        norm(present(norm)),
+        rest(present(rest)),
+        rest_norm(present(rest_norm)),
+        B(y.dimensions()[0]),
+        H(y.dimensions()[1]),
+        W(y.dimensions()[2]),
+        C(y.dimensions()[3]) {}
+
+  static const float* present(Floats& x) {
+    return x.element_count() ? x.typed_data() : nullptr;
+  }
+
+  int64_t size() const { return H * W * C; }
+
+  // The value of LANES numbers, the first of them number i of all, of channel c.
+  Lanes before_relu(int64_t i, int64_t c) const {
+    Lanes v = normalised(at(y + i), norm, C, c);
+    if (!rest) return v;
+    return v + (rest_norm ? normalised(at(rest + i), rest_norm, C, c) : at(rest + i));
+  }
+
+  // The value of one image with a border of zeros: [H + 2 border, W + 2 border, C].
+  void padded(std::vector<float>& to, int64_t image, int64_t border) const {
+    const int64_t across = W + 2 * border;
+    to.resize((H + 2 * border) * across * C);
+    clear_border(to.data(), H, W, C, border);
+    for (int64_t h = 0; h < H; ++h) {
+      float* row = to.data() + ((h + border) * across + border) * C;
+      const int64_t from = (image * H + h) * W * C;
+      if (!norm) {
+        std::copy_n(y + from, W * C, row);
+        continue;
+      }
+      each(W, C, [&](int64_t i, int64_t c) {
+        const Lanes v = before_relu(from + i, c);
+        at(row + i) = v < 0 ? Lanes{} : v;  // NaN stays
+      });
+    }
+  }
+};
+
+// Count, mean and squares around the mean of each channel; see Moments in norm.py.
+struct Moments {
+  float count = 0;
+  std::vector<float> mean, squares;
+
+  explicit Moments(int64_t channels) : mean(channels), squares(channels) {}
+
+  void add(const Moments& other) {
+    if (other.count == 0) return;
+    const float sum = count + other.count, share = other.count / sum;
+    for (size_t c = 0; c < mean.size(); ++c) {
+      const float step = other.mean[c] - mean[c];
+      squares[c] += other.squares[c] + step * step * share * count;
+      mean[c] += step * share;
+    }
+    count = sum;
+  }
+};
+
+// Adds up f(i, c) over pixels, first along each row of an image; see `each`.
+template <typename F>
+void sum_pixels(float* total, int64_t high, int64_t wide, int64_t C, F f) {
+  for (int64_t c = 0; c < C; c += LANES) {
+    Lanes sum = {};
+    for (int64_t h = 0, i = c; h < high; ++h) {
+      Lanes of_row = {};
+      for (int64_t w = 0; w < wide; ++w, i += C) of_row += f(i, c);
+      sum += of_row;
+    }
+    at(total + c) = sum;
+  }
+}
+
+Moments moments(const float* y, int64_t high, int64_t wide, int64_t C) {
+  Moments found(C);
+  found.count = high * wide;
+  float* mean = found.mean.data();
+  sum_pixels(mean, high, wide, C, [&](int64_t i, int64_t) { return at(y + i); });
+  for (int64_t c = 0; c < C; ++c) mean[c] /= found.count;
+  sum_pixels(found.squares.data(), high, wide, C, [&](int64_t i, int64_t c) {
+    const Lanes away = at(y + i) - at(mean + c);
+    return away * away;
+  });
+  return found;
+}
+
+// The gradient of y, through the moments too: what comes from a loss, and how y's own
+// deviation and the row of a batch add to it.
+struct Pulled {
+  const float *g, *y, *through, *mask;
+  int64_t high, wide, F;
+
+  Pulled(Floats& g, Floats& out, Floats& through, Floats& mask)
+      : g(g.typed_data()),
+        y(out.typed_data()),
+        through(through.typed_data()),
+        mask(mask.typed_data()),
+        high(out.dimensions()[1]),
+        wide(out.dimensions()[2]),
+        F(out.dimensions()[3]) {}
+
+  // One image with a border of zeros, as Pending's.
+  void padded(std::vector<float>& to, int64_t image, int64_t border) const {
+    const int64_t across = wide + 2 * border;
+    to.resize((high + 2 * border) * across * F);
+    clear_border(to.data(), high, wide, F, border);
+    const float real = mask[image];
+    for (int64_t h = 0; h < high; ++h) {
+      float* row = to.data() + ((h + border) * across + border) * F;
+      const int64_t from = (image * high + h) * wide * F;
+      each(wide, F, [&](int64_t i, int64_t f) {
+        const Lanes away = at(y + from + i) - at(through + 2 * F + f);
+        const Lanes more = at(through + f) + at(through + F + f) * away;
+        at(row + i) = at(g + from + i) + more * real;
+      });
+    }
+  }
+};
+
+}  // namespace

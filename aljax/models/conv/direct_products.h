@@ -1,0 +1,223 @@
+// Threads, and sums of products in registers: what the kernels of direct.cc compute by.
+
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
+
+#include "xla/ffi/api/ffi.h"
+
+namespace ffi = xla::ffi;
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16;
+#else
+constexpr int LANES = 8;
+#endif
+// Sums that are under way at once, in registers of LANES floats.
+constexpr int SUMS = LANES == 16 ? 16 : 8;
+// A kernel's gradient is added up over this many parts of a batch; a large one over few.
+constexpr int64_t PARTS = 16, FEW_PARTS = 4, LARGE = 1 << 16;
+
+typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+
+Lanes& at(float* p) { return *reinterpret_cast<Lanes*>(p); }
+const Lanes& at(const float* p) { return *reinterpret_cast<const Lanes*>(p); }
+
+// Calls f(i, c) for every LANES of so many pixels of C channels; i counts all numbers.
+template <typename F>
+void each(int64_t pixels, int64_t C, F f) {
+  for (int64_t i = 0; i < pixels * C; i += C) {
+    for (int64_t c = 0; c < C; c += LANES) f(i + c, c);
+  }
+}
+
+// A normalisation (mean, factor, bias, C each) of LANES channels from c on.
+Lanes normalised(Lanes x, const float* norm, int64_t C, int64_t c) {
+  return (x - at(norm + c)) * at(norm + C + c) + at(norm + 2 * C + c);
+}
+
+// ---- threads ------------------------------------------------------------------------
+
+// Numbers too small for a normal float are 0 in every thread, as they are in XLA's.
+class FlushTiny {
+ public:
+#if defined(__SSE__)
+  FlushTiny() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
+  ~FlushTiny() { _mm_setcsr(before_); }
+
+ private:
+  unsigned before_;
+#endif
+};
+
+struct Shared {
+  std::function<void(int64_t)> work;
+  int64_t count;
+  std::atomic<int64_t> next{0};
+  int64_t done = 0;
+  std::mutex mutex;
+  std::condition_variable all_done;
+
+  void take_part() {
+    FlushTiny flush;
+    int64_t mine = 0;
+    for (int64_t i; (i = next++) < count; ++mine) work(i);
+    std::lock_guard<std::mutex> lock(mutex);
+    done += mine;
+    if (done == count) all_done.notify_all();
+  }
+};
+
+// Calls work(0) … work(count - 1) on the threads of a pool and on this one, which never
+// waits for a thread that has not begun.
+void in_parallel(ffi::ThreadPool& pool, int64_t count,
+                 std::function<void(int64_t)> work) {
+  auto shared = std::make_shared<Shared>();
+  shared->work = std::move(work);
+  shared->count = count;
+  int64_t helpers = std::min(pool.num_threads(), count) - 1;
+  for (int64_t i = 0; i < helpers; ++i) {
+    pool.Schedule([shared] { shared->take_part(); });
+  }
+  shared->take_part();
+  std::unique_lock<std::mutex> lock(shared->mutex);
+  shared->all_done.wait(lock, [&] { return shared->done == count; });
+}
+
+// ---- products -----------------------------------------------------------------------
+
+// What one element of a kernel sees: the pixel of the first output, and its weights.
+struct Tap {
+  const float* x;
+  const float* kernel;  // [C, LANES * N]
+};
+
+// y[p] = Σ over taps and c of x[p * x_step + c] kernel[c], for P pixels, LANES * N sums.
+template <int P, int N>
+void pixels(float* y, int64_t y_step, const Tap* taps, int count, int64_t x_step,
+            int64_t C) {
+  Lanes sum[P][N] = {};
+  for (int t = 0; t < count; ++t) {
+    const float* x = taps[t].x;
+    const float* kernel = taps[t].kernel;
+    for (int64_t c = 0; c < C; ++c, kernel += LANES * N) {
+#pragma GCC unroll 16
+      for (int p = 0; p < P; ++p) {
+        const float value = x[p * x_step + c];
+#pragma GCC unroll 4
+        for (int n = 0; n < N; ++n) sum[p][n] += value * at(kernel + LANES * n);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) at(y + p * y_step + LANES * n) = sum[p][n];
+  }
+}
+
+// The same for any number of pixels in a row.
+template <int N>
+void row(float* y, int64_t y_step, Tap* taps, int count, int64_t x_step, int64_t C,
+         int64_t length) {
+  auto advance = [&](int64_t by) {
+    for (int t = 0; t < count; ++t) taps[t].x += by * x_step;
+    y += by * y_step;
+    length -= by;
+  };
+  while (length >= SUMS / N) {
+    pixels<SUMS / N, N>(y, y_step, taps, count, x_step, C);
+    advance(SUMS / N);
+  }
+  while (length >= 4 && SUMS / N > 4) {
+    pixels<4, N>(y, y_step, taps, count, x_step, C);
+    advance(4);
+  }
+  while (length) {
+    pixels<1, N>(y, y_step, taps, count, x_step, C);
+    advance(1);
+  }
+}
+
+// kernel[i, f] += Σ over pixels of x[pixel, i] g[pixel, f], for I channels of x.
+template <int I, int N>
+void outer(float* kernel, int64_t F, const float* x, int64_t x_row, int64_t x_step,
+           const float* g, int64_t high, int64_t wide) {
+  Lanes sum[I][N] = {};
+  for (int64_t h = 0; h < high; ++h) {
+    const float* x_pixel = x + h * x_row;
+    for (int64_t w = 0; w < wide; ++w, x_pixel += x_step, g += F) {
+#pragma GCC unroll 16
+      for (int i = 0; i < I; ++i) {
+        const float value = x_pixel[i];
+#pragma GCC unroll 4
+        for (int n = 0; n < N; ++n) sum[i][n] += value * at(g + LANES * n);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < I; ++i) {
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) at(kernel + i * F + LANES * n) += sum[i][n];
+  }
+}
+
+// Registers that a block of channels fills: 4, 2 or 1.
+int registers(int64_t channels) {
+  return channels % (4 * LANES) == 0 ? 4 : channels % (2 * LANES) == 0 ? 2 : 1;
+}
+
+// A kernel in the order in which it is read: [blocks of F][S * S][C][a block].
+std::vector<float> packed(const float* kernel, int64_t taps, int64_t C, int64_t F) {
+  const int64_t block = LANES * registers(F);
+  std::vector<float> result(taps * C * F);
+  float* to = result.data();
+  for (int64_t f = 0; f < F; f += block) {
+    for (int64_t row = 0; row < taps * C; ++row, to += block) {
+      std::copy_n(kernel + row * F + f, block, to);
+    }
+  }
+  return result;
+}
+
+// [S * S, C, F] to [S * S, F, C].
+std::vector<float> transposed(const float* kernel, int64_t taps, int64_t C, int64_t F) {
+  std::vector<float> result(taps * C * F);
+  for (int64_t t = 0; t < taps; ++t) {
+    for (int64_t c = 0; c < C; ++c) {
+      for (int64_t f = 0; f < F; ++f) {
+        result[(t * F + f) * C + c] = kernel[(t * C + c) * F + f];
+      }
+    }
+  }
+  return result;
+}
+
+template <typename... Arguments>
+void any_row(int registers, Arguments... arguments) {
+  if (registers == 4) return row<4>(arguments...);
+  if (registers == 2) return row<2>(arguments...);
+  row<1>(arguments...);
+}
+
+template <int N, typename... Arguments>
+void outer_block(int64_t channels, Arguments... arguments) {
+  if (channels == SUMS / N) return outer<SUMS / N, N>(arguments...);
+  if (channels == 3) return outer<3, N>(arguments...);
+  outer<1, N>(arguments...);
+}
+
+}  // namespace
