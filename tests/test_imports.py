@@ -35,7 +35,6 @@ ROOMS = {
         "numerics",
         "processes",
         "devices",
-        "executables",
     ),
     "strategies": (
         "options",

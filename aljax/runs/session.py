@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import numpy as np
@@ -22,12 +21,8 @@ from aljax.learner import (
 )
 from aljax.machine.clock import CompileClock, memory_bytes
 from aljax.machine.devices import Devices, replicate
-from aljax.machine.executables import Program, own_code
 from aljax.machine.preemption import Preempted, Preemption
 from aljax.machine.processes import count, largest
-from aljax.models import MODELS
-from aljax.models.conv import kernels
-from aljax.optimizers import OPTIMIZERS
 from aljax.runs.console import Console
 from aljax.runs.pace import Paces, kind_of
 from aljax.strategies import STRATEGIES
@@ -124,24 +119,18 @@ class Session:
             learner = make_learner(recipe)
             if "embedding" in needs:
                 check_embedding(learner)
-            start = self._program("init", jax.jit(partial(init, learner)), recipe)
+            start = jax.jit(lambda key: init(learner, key))
             earlier = self.paces(kind_of(config, self.devices))
             self.console.compiling(config, earlier)
             self._programs[recipe] = Programs(
-                start.shapes(jax.random.key(0)),
+                jax.eval_shape(start, jax.random.key(0)),
                 start,
                 jax.jit(lambda state: restart(learner, state)),
-                self._program("train", make_train(learner, self.devices), recipe),
-                self._program("predict", make_predict(learner, self.devices), recipe),
+                make_train(learner, self.devices),
+                make_predict(learner, self.devices),
                 stochastic,
             )
         return self._programs[recipe]
-
-    def _program(self, name: str, jitted: Callable, recipe: Recipe) -> Program:
-        """A program that is kept, unless it is made of code that is not aljax's."""
-        parts = MODELS[recipe.model], OPTIMIZERS[recipe.optimizer]
-        made_of = name, recipe, kernels.missing(), *map(own_code, parts)
-        return Program(jitted, None if None in made_of else made_of, self.devices)
 
     def asking(self) -> Callable[[], None]:
         """What to call after each batch: `check_preemption`, but by the clock.
