@@ -65,7 +65,8 @@ def test_workdir_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
         Plan(CONFIG, [], tmp_path / "below").check_workdir()
 
 
-def test_bfloat16_is_advised_against_on_cpus(tmp_path):
+def test_bfloat16_is_advised_against_on_cpus(tmp_path, monkeypatch):
+    monkeypatch.setattr(kernels, "missing", lambda: "")
     narrow = replace(CONFIG, "precision", "bfloat16")
     swept = replace(CONFIG, "sweep", {"precision": ("float32", "bfloat16")})
     for config in (narrow, swept):
@@ -77,7 +78,8 @@ def test_bfloat16_is_advised_against_on_cpus(tmp_path):
 
 def test_missing_kernels_are_told_where_they_matter(tmp_path, monkeypatch):
     monkeypatch.setattr(kernels, "missing", lambda: "there is no C++ compiler")
-    (sentence,) = make_plan(replace(CONFIG, "width", 16), tmp_path).advice("cpu")
+    (sentence,) = make_plan(CONFIG, tmp_path).advice("cpu")
     assert "there is no C++ compiler" in sentence
-    assert make_plan(replace(CONFIG, "width", 64), tmp_path).advice("cpu") == []
-    assert make_plan(replace(CONFIG, "width", 16), tmp_path).advice("gpu") == []
+    assert make_plan(CONFIG, tmp_path).advice("gpu") == []
+    other = replace(CONFIG, "precision", "bfloat16")
+    assert make_plan(other, tmp_path).advice("cpu") == [SLOW_BFLOAT16]

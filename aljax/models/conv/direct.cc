@@ -1,4 +1,4 @@
-// Convolutions of few channels on CPUs, with all that lies between two of them.
+// Convolutions on CPUs, with all that lies between two of them.
 //
 // Three functions that XLA calls: a layer, and its gradients by images and by kernel;
 // direct.py says what each takes and gives. Every image passes through one of them while
@@ -8,7 +8,7 @@
 // Images are [B, H, W, C], kernels [S, S, C, F], both float32. C and F are multiples of
 // LANES, but for the C of a layer and of its kernel's gradient.
 
-#include "direct_images.h"
+#include "direct_tiles.h"
 
 namespace {
 
@@ -18,36 +18,49 @@ ffi::Error layer(ffi::ThreadPool pool, Floats y, Floats norm, Floats rest,
   const Pending x(y, norm, rest, rest_norm);
   const int64_t S = kernel.dimensions()[0], F = kernel.dimensions()[3];
   const int64_t high = out->dimensions()[1], wide = out->dimensions()[2];
-  const int64_t border = S / 2, across = (x.W + 2 * border) * x.C;
-  const int n = registers(F);
-  const std::vector<float> weights = packed(kernel.typed_data(), S * S, x.C, F);
   std::vector<Moments> of_image(x.B, Moments(F));
-
-  in_parallel(pool, x.B, [&](int64_t image) {
-    static thread_local std::vector<float> value;
-    x.padded(value, image, border);
-    if (kept->element_count()) {
-      for (int64_t h = 0; h < x.H; ++h) {
-        std::copy_n(value.data() + (h + border) * across + border * x.C, x.W * x.C,
-                    kept->typed_data() + image * x.size() + h * x.W * x.C);
-      }
+  auto read = [&](std::vector<float>& to, int64_t image, const Frame& frame) {
+    const float* value = x.value(to, image, frame);
+    if (!kept->element_count()) return;
+    for (int64_t h = 0; h < x.H; ++h) {
+      std::copy_n(value + h * frame.columns * x.C, x.W * x.C,
+                  kept->typed_data() + image * x.size() + h * x.W * x.C);
     }
-    float* result = out->typed_data() + image * high * wide * F;
-    std::vector<Tap> taps(S * S);
-    for (int64_t f = 0; f < F; f += LANES * n) {
-      for (int64_t h = 0; h < high; ++h) {
-        for (int64_t t = 0; t < S * S; ++t) {
-          taps[t].x = value.data() + (h * stride + t / S) * across + t % S * x.C;
-          taps[t].kernel = weights.data() + f * S * S * x.C + t * x.C * LANES * n;
+  };
+  auto done = [&](int64_t image) {
+    if (!mask.element_count() || mask.typed_data()[image] == 0) return;
+    const float* result = out->typed_data() + image * high * wide * F;
+    of_image[image] = moments(result, high, wide, F);
+  };
+  if (by_tiles(S, stride, x.C)) {
+    const KernelPoints points = kernel_points(pool, kernel.typed_data(), x.C, F);
+    convolve_tiles(pool, x.B, high, wide, x.C, F, points, out->typed_data(), read, done);
+  } else {
+    const std::vector<float> weights = packed(kernel.typed_data(), S * S, x.C, F);
+    const Frame frame = Frame::around(x.H, x.W, S / 2);
+    const int64_t across = frame.columns * x.C;
+    const int n = registers(F);
+    const bool one_row = S * stride == 1;  // all of an image
+    const int64_t rows = one_row ? 1 : high, columns = one_row ? high * wide : wide;
+    in_groups(pool, x.B, high * wide, [&](int64_t first, int64_t some) {
+      static thread_local std::vector<std::vector<float>> values(TOGETHER);
+      for (int64_t i = 0; i < some; ++i) read(values[i], first + i, frame);
+      float* results = out->typed_data() + first * high * wide * F;
+      std::vector<Tap> taps(S * S);
+      for (int64_t f = 0; f < F; f += LANES * n) {
+        for (int64_t i = 0; i < some * rows; ++i) {
+          const float* value = values[i / rows].data() + i % rows * stride * across;
+          for (int64_t t = 0; t < S * S; ++t) {
+            taps[t].x = value + t / S * across + t % S * x.C;
+            taps[t].kernel = weights.data() + (f * S * S + t * LANES * n) * x.C;
+          }
+          any_row(n, results + i * columns * F + f, F, taps.data(), int(S * S),
+                  stride * x.C, x.C, columns);
         }
-        any_row(n, result + h * wide * F + f, F, taps.data(), int(S * S), stride * x.C,
-                x.C, wide);
       }
-    }
-    if (mask.element_count() && mask.typed_data()[image] != 0) {
-      of_image[image] = moments(result, high, wide, F);
-    }
-  });
+      for (int64_t i = 0; i < some; ++i) done(first + i);
+    });
+  }
 
   if (seen->element_count()) {
     Moments all(F);
@@ -92,40 +105,11 @@ ffi::Error input_gradient(ffi::ThreadPool pool, Floats y, Floats norm, Floats re
   const Pending x(y, norm, rest, rest_norm);
   const int64_t S = kernel.dimensions()[0], F = kernel.dimensions()[3], C = x.C;
   const Pulled pull(g, out, through, mask);
-  const int64_t border = S / 2, across = (pull.wide + 2 * border) * F;
-  const int n = registers(C);
-  const std::vector<float> weights = packed(
-      transposed(kernel.typed_data(), S * S, C, F).data(), S * S, F, C);
+  const std::vector<float> swapped = transposed(pool, kernel.typed_data(), S * S, C, F);
   // Of each image: factor and bias of the norm, and of that of the rest.
   std::vector<float> sums(x.B * 4 * C);
-
-  in_parallel(pool, x.B, [&](int64_t image) {
-    static thread_local std::vector<float> pulled;
-    pull.padded(pulled, image, border);
+  auto done = [&](int64_t image) {
     float* dx = dy->typed_data() + image * x.size();
-    std::vector<Tap> taps(S * S);
-    auto meets = [&](int64_t to, int64_t k) {  // whether output (to - k) / stride is one
-      return (to + border - k + S * stride) % stride == 0;
-    };
-    for (int64_t c = 0; c < C; c += LANES * n) {
-      for (int64_t h = 0; h < x.H; ++h) {
-        for (int64_t q = 0; q < std::min(stride, x.W); ++q) {
-          int count = 0;
-          for (int64_t t = 0; t < S * S; ++t) {
-            if (!meets(h, t / S) || !meets(q, t % S)) continue;
-            // Never negative, for the border comes first.
-            const int64_t row = (h + border - t / S + border * stride) / stride;
-            const int64_t column = (q + border - t % S + border * stride) / stride;
-            taps[count].x = pulled.data() + row * across + column * F;
-            taps[count++].kernel =
-                weights.data() + c * S * S * F + t * F * LANES * n;
-          }
-          any_row(n, dx + (h * x.W + q) * C + c, stride * C, taps.data(), count,
-                  F, F, (x.W - q + stride - 1) / stride);
-        }
-      }
-    }
-
     if (g_kept.element_count()) {
       const float* more = g_kept.typed_data() + image * x.size();
       for (int64_t i = 0; i < x.size(); ++i) dx[i] += more[i];
@@ -133,7 +117,48 @@ ffi::Error input_gradient(ffi::ThreadPool pool, Floats y, Floats norm, Floats re
     if (!x.norm) return;
     float* to = x.rest ? drest->typed_data() + image * x.size() : nullptr;
     pull_value(x, image, dx, to, sums.data() + image * 4 * C);
-  });
+  };
+  if (by_tiles(S, stride, C)) {
+    auto read = [&](auto&&... a) { pull.value(a...); };
+    const KernelPoints points = kernel_points(pool, swapped.data(), F, C);
+    convolve_tiles(pool, x.B, x.H, x.W, F, C, points, dy->typed_data(), read, done);
+  } else {
+    const std::vector<float> weights = packed(swapped.data(), S * S, F, C);
+    const int64_t border = S / 2;
+    const Frame frame = Frame::around(pull.high, pull.wide, border);
+    const int64_t across = frame.columns * F;
+    const int n = registers(C);
+    auto meets = [&](int64_t to, int64_t k) {  // whether output (to + k) / stride is one
+      return (to - border + k + S * stride) % stride == 0;
+    };
+    const bool one_row = S * stride == 1;  // all of an image
+    const int64_t rows = one_row ? 1 : x.H, columns = one_row ? x.H * x.W : x.W;
+    in_groups(pool, x.B, pull.high * pull.wide, [&](int64_t first, int64_t some) {
+      static thread_local std::vector<std::vector<float>> pulled(TOGETHER);
+      for (int64_t i = 0; i < some; ++i) pull.value(pulled[i], first + i, frame);
+      float* dx = dy->typed_data() + first * x.size();
+      std::vector<Tap> taps(S * S);
+      for (int64_t c = 0; c < C; c += LANES * n) {
+        for (int64_t i = 0; i < some * rows; ++i) {
+          const int64_t h = i % rows;
+          for (int64_t q = 0; q < std::min(stride, columns); ++q) {
+            int count = 0;
+            for (int64_t t = 0; t < S * S; ++t) {
+              if (!meets(h, t / S) || !meets(q, t % S)) continue;
+              // Never negative, for the border comes first.
+              const int64_t row = (h - border + t / S + border * stride) / stride;
+              const int64_t column = (q - border + t % S + border * stride) / stride;
+              taps[count].x = pulled[i / rows].data() + row * across + column * F;
+              taps[count++].kernel = weights.data() + (c * S * S + t * LANES * n) * F;
+            }
+            any_row(n, dx + (i * columns + q) * C + c, stride * C, taps.data(), count, F,
+                    F, (columns - q + stride - 1) / stride);
+          }
+        }
+      }
+      for (int64_t i = 0; i < some; ++i) done(first + i);
+    });
+  }
 
   auto add_up = [&](Result& to, const float* norm, const float* sum) {
     if (!norm) return;
@@ -155,31 +180,40 @@ ffi::Error kernel_gradient(ffi::ThreadPool pool, Floats y, Floats norm, Floats r
   const Pending x(y, norm, rest, rest_norm);
   const int64_t S = dkernel->dimensions()[0], F = dkernel->dimensions()[3], C = x.C;
   const Pulled pull(g, out, through, mask);
-  const int64_t border = S / 2, across = (x.W + 2 * border) * C;
-  const int64_t size = S * S * C * F;
+  if (by_tiles(S, stride, C)) {
+    tiles_kernel_gradient(
+        pool, x.B, pull.high, pull.wide, C, F, dkernel->typed_data(),
+        [&](auto&&... a) { x.value(a...); }, [&](auto&&... a) { pull.value(a...); });
+    return ffi::Error::Success();
+  }
+  const Frame frame = Frame::around(x.H, x.W, S / 2);
+  const Frame bare = Frame::around(pull.high, pull.wide, 0);
+  const int64_t across = frame.columns * C, size = S * S * C * F;
   const int64_t parts = std::min(x.B, size > LARGE ? FEW_PARTS : PARTS);
+  const int64_t together = std::max<int64_t>(1, MORE / (pull.high * pull.wide));
   const int n = registers(F);
   std::vector<std::vector<float>> of_part(parts);
 
   in_parallel(pool, parts, [&](int64_t part) {
-    static thread_local std::vector<float> value, pulled;
+    static thread_local std::vector<std::vector<float>> values(MORE), pulled(MORE);
     of_part[part].assign(size, 0.0f);
     const int64_t stop = (part + 1) * x.B / parts;
-    for (int64_t image = part * x.B / parts; image < stop; ++image) {
-      x.padded(value, image, border);
-      pull.padded(pulled, image, 0);
+    for (int64_t first = part * x.B / parts, many; first < stop; first += many) {
+      many = std::min(stop - first, together);
+      for (int64_t i = 0; i < many; ++i) {
+        x.value(values[i], first + i, frame);
+        pull.value(pulled[i], first + i, bare);
+      }
       for (int64_t t = 0; t < S * S; ++t) {
-        const float* seen = value.data() + t / S * across + t % S * C;
         for (int64_t c = 0, some; c < C; c += some) {
           some = C - c >= SUMS / n ? SUMS / n : C - c == 3 ? 3 : 1;
           for (int64_t f = 0; f < F; f += LANES * n) {
-            auto add = [&](auto block) {
-              block(some, of_part[part].data() + (t * C + c) * F + f, F, seen + c,
-                    stride * across, stride * C, pulled.data() + f, pull.high, pull.wide);
-            };
-            if (n == 4) add([](auto... a) { outer_block<4>(a...); });
-            if (n == 2) add([](auto... a) { outer_block<2>(a...); });
-            if (n == 1) add([](auto... a) { outer_block<1>(a...); });
+            float* sums = of_part[part].data() + (t * C + c) * F + f;
+            for (int64_t i = 0; i < many; ++i) {
+              const float* seen = values[i].data() + t / S * across + t % S * C;
+              any_outer(n, some, sums, F, seen + c, stride * across, stride * C,
+                        pulled[i].data() + f, F, pull.high, pull.wide);
+            }
           }
         }
       }

@@ -1,9 +1,9 @@
-"""Convolutions of few channels on CPUs, by kernels of aljax's own: `direct.cc`.
+"""Convolutions on CPUs, by kernels of aljax's own: `direct.cc`.
 
-Matrix products of a few channels leave most of a core idle, and XLA takes long to
-compile what surrounds them. Here a layer of `fused.py` is one call, and so is each of
-its gradients. They are compiled when first wanted; where there is no compiler, narrow
-networks take the products of `methods.py`.
+XLA takes long to compile what surrounds a convolution, and its products of matrices
+leave much of a core idle. Here a layer of `fused.py` is one call, and so is each of its
+gradients. They are compiled when first wanted; where there is no compiler, and for what
+they do not take, there are the products of `methods.py`.
 """
 
 from typing import Any
@@ -16,18 +16,15 @@ from aljax.models.conv.pending import Pending
 from aljax.models.norm import Affine, Moments
 
 CHANNELS = 16  # a multiple of which fills all registers
-# With more channels, Winograd's algorithm or large products of matrices are faster.
-MOST = {"3x3": 32, "3x3, strided": 128, "1x1": 256}
 
 
-def fits(x: Pending | jax.Array, kernel: jax.Array, stride: int) -> bool:
-    """Whether these kernels take such a layer, and are faster."""
+def fits(x: Pending | jax.Array, kernel: jax.Array) -> bool:
+    """Whether these kernels take such a layer."""
     images = x.y if isinstance(x, Pending) else x
     size, _, c, f = kernel.shape
     whole = f % CHANNELS == 0 and (c % CHANNELS == 0 or not isinstance(x, Pending))
-    most = MOST.get(f"{size}x{size}" + ", strided" * (size > 1 and stride > 1), 0)
-    narrow = max(c, f) <= most and images.dtype == jnp.float32
-    return whole and narrow and not kernels.missing()
+    known = whole and size in (1, 3) and images.dtype == jnp.float32
+    return known and not kernels.missing()
 
 
 def has_input_gradient(kernel: jax.Array) -> bool:

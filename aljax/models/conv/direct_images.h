@@ -6,16 +6,28 @@
 
 namespace {
 
-// Writes zeros around an image of [H + 2 border, W + 2 border, C].
-void clear_border(float* image, int64_t H, int64_t W, int64_t C, int64_t border) {
-  const int64_t side = border * C, across = W * C + 2 * side;
-  std::fill_n(image, border * across, 0.0f);
-  for (int64_t h = border; h < H + border; ++h) {
-    std::fill_n(image + h * across, side, 0.0f);
-    std::fill_n(image + (h + 1) * across - side, side, 0.0f);
+// How an image of [H, W, C] lies among zeros, [rows, columns, C] with them.
+struct Frame {
+  int64_t border;  // above it and to its left
+  int64_t rows, columns;
+
+  static Frame around(int64_t H, int64_t W, int64_t border) {
+    return {border, H + 2 * border, W + 2 * border};
   }
-  std::fill_n(image + (H + border) * across, border * across, 0.0f);
-}
+
+  // Makes room for the image, writes the zeros, and returns where the image begins.
+  float* prepare(std::vector<float>& to, int64_t H, int64_t W, int64_t C) const {
+    const int64_t across = columns * C, left = border * C, right = left + W * C;
+    to.resize(rows * across);
+    std::fill_n(to.begin(), border * across, 0.0f);
+    for (int64_t h = border; h < border + H; ++h) {
+      std::fill_n(to.begin() + h * across, left, 0.0f);
+      std::fill_n(to.begin() + h * across + right, across - right, 0.0f);
+    }
+    std::fill(to.begin() + (border + H) * across, to.end(), 0.0f);
+    return to.data() + border * across + left;
+  }
+};
 
 using Floats = ffi::Buffer<ffi::F32>;
 using Result = ffi::Result<Floats>;
@@ -48,13 +60,11 @@ struct Pending {
     return v + (rest_norm ? normalised(at(rest + i), rest_norm, C, c) : at(rest + i));
   }
 
-  // The value of one image with a border of zeros: [H + 2 border, W + 2 border, C].
-  void padded(std::vector<float>& to, int64_t image, int64_t border) const {
-    const int64_t across = W + 2 * border;
-    to.resize((H + 2 * border) * across * C);
-    clear_border(to.data(), H, W, C, border);
+  // The value of one image, in a frame; returns where it begins.
+  float* value(std::vector<float>& to, int64_t image, const Frame& frame) const {
+    float* start = frame.prepare(to, H, W, C);
     for (int64_t h = 0; h < H; ++h) {
-      float* row = to.data() + ((h + border) * across + border) * C;
+      float* row = start + h * frame.columns * C;
       const int64_t from = (image * H + h) * W * C;
       if (!norm) {
         std::copy_n(y + from, W * C, row);
@@ -65,6 +75,7 @@ struct Pending {
         at(row + i) = v < 0 ? Lanes{} : v;  // NaN stays
       });
     }
+    return start;
   }
 };
 
@@ -129,14 +140,12 @@ struct Pulled {
         wide(out.dimensions()[2]),
         F(out.dimensions()[3]) {}
 
-  // One image with a border of zeros, as Pending's.
-  void padded(std::vector<float>& to, int64_t image, int64_t border) const {
-    const int64_t across = wide + 2 * border;
-    to.resize((high + 2 * border) * across * F);
-    clear_border(to.data(), high, wide, F, border);
+  // Of one image, in a frame.
+  void value(std::vector<float>& to, int64_t image, const Frame& frame) const {
+    float* start = frame.prepare(to, high, wide, F);
     const float real = mask[image];
     for (int64_t h = 0; h < high; ++h) {
-      float* row = to.data() + ((h + border) * across + border) * F;
+      float* row = start + h * frame.columns * F;
       const int64_t from = (image * high + h) * wide * F;
       each(wide, F, [&](int64_t i, int64_t f) {
         const Lanes away = at(y + from + i) - at(through + 2 * F + f);

@@ -28,6 +28,8 @@ constexpr int LANES = 8;
 #endif
 // Sums that are under way at once, in registers of LANES floats.
 constexpr int SUMS = LANES == 16 ? 16 : 8;
+// Pixels, or tiles, that a product of matrices takes at once; more for sums over them.
+constexpr int64_t TOGETHER = 64, MORE = 256;
 // A kernel's gradient is added up over this many parts of a batch; a large one over few.
 constexpr int64_t PARTS = 16, FEW_PARTS = 4, LARGE = 1 << 16;
 
@@ -97,6 +99,17 @@ void in_parallel(ffi::ThreadPool& pool, int64_t count,
   shared->all_done.wait(lock, [&] { return shared->done == count; });
 }
 
+// Calls work(first, some) for groups of images that are large enough to pay for reading a
+// kernel, and small enough for the cache. No bit of a result may depend on them.
+void in_groups(ffi::ThreadPool& pool, int64_t images, int64_t pixels_of_one,
+               std::function<void(int64_t, int64_t)> work) {
+  const int64_t share = (images + pool.num_threads() - 1) / pool.num_threads();
+  const int64_t size = std::min(share, std::max<int64_t>(1, TOGETHER / pixels_of_one));
+  in_parallel(pool, (images + size - 1) / size, [&](int64_t i) {
+    work(i * size, std::min(size, images - i * size));
+  });
+}
+
 // ---- products -----------------------------------------------------------------------
 
 // What one element of a kernel sees: the pixel of the first output, and its weights.
@@ -117,14 +130,14 @@ void pixels(float* y, int64_t y_step, const Tap* taps, int count, int64_t x_step
 #pragma GCC unroll 16
       for (int p = 0; p < P; ++p) {
         const float value = x[p * x_step + c];
-#pragma GCC unroll 4
+#pragma GCC unroll 2
         for (int n = 0; n < N; ++n) sum[p][n] += value * at(kernel + LANES * n);
       }
     }
   }
 #pragma GCC unroll 16
   for (int p = 0; p < P; ++p) {
-#pragma GCC unroll 4
+#pragma GCC unroll 2
     for (int n = 0; n < N; ++n) at(y + p * y_step + LANES * n) = sum[p][n];
   }
 }
@@ -155,30 +168,28 @@ void row(float* y, int64_t y_step, Tap* taps, int count, int64_t x_step, int64_t
 // kernel[i, f] += Σ over pixels of x[pixel, i] g[pixel, f], for I channels of x.
 template <int I, int N>
 void outer(float* kernel, int64_t F, const float* x, int64_t x_row, int64_t x_step,
-           const float* g, int64_t high, int64_t wide) {
+           const float* g, int64_t g_step, int64_t high, int64_t wide) {
   Lanes sum[I][N] = {};
   for (int64_t h = 0; h < high; ++h) {
     const float* x_pixel = x + h * x_row;
-    for (int64_t w = 0; w < wide; ++w, x_pixel += x_step, g += F) {
+    for (int64_t w = 0; w < wide; ++w, x_pixel += x_step, g += g_step) {
 #pragma GCC unroll 16
       for (int i = 0; i < I; ++i) {
         const float value = x_pixel[i];
-#pragma GCC unroll 4
+#pragma GCC unroll 2
         for (int n = 0; n < N; ++n) sum[i][n] += value * at(g + LANES * n);
       }
     }
   }
 #pragma GCC unroll 16
   for (int i = 0; i < I; ++i) {
-#pragma GCC unroll 4
+#pragma GCC unroll 2
     for (int n = 0; n < N; ++n) at(kernel + i * F + LANES * n) += sum[i][n];
   }
 }
 
-// Registers that a block of channels fills: 4, 2 or 1.
-int registers(int64_t channels) {
-  return channels % (4 * LANES) == 0 ? 4 : channels % (2 * LANES) == 0 ? 2 : 1;
-}
+// Registers that a block of channels fills.
+int registers(int64_t channels) { return channels % (2 * LANES) == 0 ? 2 : 1; }
 
 // A kernel in the order in which it is read: [blocks of F][S * S][C][a block].
 std::vector<float> packed(const float* kernel, int64_t taps, int64_t C, int64_t F) {
@@ -193,31 +204,42 @@ std::vector<float> packed(const float* kernel, int64_t taps, int64_t C, int64_t 
   return result;
 }
 
-// [S * S, C, F] to [S * S, F, C].
-std::vector<float> transposed(const float* kernel, int64_t taps, int64_t C, int64_t F) {
+// A kernel of the opposite direction: [S * S, C, F], turned by half a circle, with
+// channels swapped, [S * S, F, C].
+std::vector<float> transposed(ffi::ThreadPool& pool, const float* kernel, int64_t taps,
+                              int64_t C, int64_t F) {
   std::vector<float> result(taps * C * F);
-  for (int64_t t = 0; t < taps; ++t) {
-    for (int64_t c = 0; c < C; ++c) {
-      for (int64_t f = 0; f < F; ++f) {
-        result[(t * F + f) * C + c] = kernel[(t * C + c) * F + f];
+  constexpr int64_t SQUARE = 16;
+  in_parallel(pool, taps * (C / SQUARE), [&](int64_t i) {
+    const int64_t t = i % taps, c = i / taps * SQUARE;
+    const float* from = kernel + (t * C + c) * F;
+    float* to = result.data() + (taps - 1 - t) * F * C + c;
+    for (int64_t f = 0; f < F; f += SQUARE) {
+      for (int64_t j = 0; j < SQUARE; ++j) {
+        for (int64_t k = 0; k < SQUARE; ++k) to[(f + j) * C + k] = from[k * F + f + j];
       }
     }
-  }
+  });
   return result;
 }
 
 template <typename... Arguments>
 void any_row(int registers, Arguments... arguments) {
-  if (registers == 4) return row<4>(arguments...);
   if (registers == 2) return row<2>(arguments...);
   row<1>(arguments...);
 }
 
 template <int N, typename... Arguments>
-void outer_block(int64_t channels, Arguments... arguments) {
+void any_block(int64_t channels, Arguments... arguments) {
   if (channels == SUMS / N) return outer<SUMS / N, N>(arguments...);
   if (channels == 3) return outer<3, N>(arguments...);
   outer<1, N>(arguments...);
+}
+
+template <typename... Arguments>
+void any_outer(int registers, Arguments... arguments) {
+  if (registers == 2) return any_block<2>(arguments...);
+  any_block<1>(arguments...);
 }
 
 }  // namespace

@@ -214,7 +214,7 @@ def _gradients(pick: Callable[..., Method], stride, x, kernel, mask, out, g):
 
 
 def _run_on_cpu(stride, keep, x, kernel, mask) -> Output:
-    if direct.fits(x, kernel, stride):
+    if direct.fits(x, kernel):
         shape = output_shape(_images(x).shape, kernel.shape, stride)
         return Output(*direct.layer(stride, keep, x, kernel, mask, shape))
     pick = scoring_products if mask is None else products
@@ -222,7 +222,7 @@ def _run_on_cpu(stride, keep, x, kernel, mask) -> Output:
 
 
 def _gradients_on_cpu(stride, x, kernel, mask, out, g):
-    if not direct.fits(x, kernel, stride):
+    if not direct.fits(x, kernel):
         return _gradients(products, stride, x, kernel, mask, out, g)
     if direct.has_input_gradient(kernel):
         dx = direct.input_gradient(stride, x, kernel, mask, out, g)

@@ -12,12 +12,12 @@ from pathlib import Path
 import jax
 
 SOURCE = Path(__file__).with_name("direct.cc")
-INCLUDED = ("direct_images.h", "direct_products.h")
+INCLUDED = ("direct_tiles.h", "direct_images.h", "direct_products.h")
 FUNCTIONS = ("aljax_layer", "aljax_input_gradient", "aljax_kernel_gradient")
 OPTIONS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-w")
 COMPILE_SECONDS = 120  # after which a compiler is given up
 FOLDER = "~/.cache/aljax/kernels"
-SWITCH = "ALJAX_KERNELS"  # off: narrow networks take matrix products
+SWITCH = "ALJAX_KERNELS"  # off: matrix products
 
 
 @functools.cache

@@ -12,13 +12,13 @@ import json
 from aljax.models.conv import direct, kernels
 import jax.numpy as jnp
 missing = kernels.missing()
-fits = direct.fits(jnp.zeros((1, 8, 8, 16)), jnp.zeros((3, 3, 16, 16)), 1)
+fits = direct.fits(jnp.zeros((1, 8, 8, 16)), jnp.zeros((3, 3, 16, 16)))
 print(json.dumps([missing, bool(fits)]))
 """
 
 
 def said(home, **environment) -> tuple[str, bool]:
-    """Why there are no kernels, and whether a narrow layer would take them."""
+    """Why there are no kernels, and whether a layer would take them."""
     known = {
         name: value for name, value in os.environ.items() if name != "ALJAX_KERNELS"
     }
