@@ -27,16 +27,16 @@ from aljax.models.conv import kernels
 from aljax.runs.folder import read_json, write_json
 from aljax.runs.provenance import provenance
 
-# n = 3, jax 0.10.2, commit fa73ac630888 (benchmarks/sheets/xeon_amx).
-SLOW_BFLOAT16 = (
-    "bfloat16 was slower than float32 on the CPU where both were measured, 1.2 times "
-    "in training and 2.9 in scoring (ResNet18, Intel Xeon with AMX); choose "
-    "--config.precision=float32."
-)
 SLOW_PRODUCTS = (
     "images are convolved by products of matrices, not by aljax's own kernels, which "
     "takes 2.2 times as long (ResNet18 of width 16, AMD EPYC with AVX-512; 1.3 times "
     "at full width), and gives other last digits: {}."
+)
+# n = 3, jax 0.10.2, commit fa73ac630888 (benchmarks/sheets/xeon_amx).
+SLOW_BFLOAT16 = (
+    "such products take longer in bfloat16 than in float32, 1.2 times in training and "
+    "2.9 in scoring (ResNet18, Intel Xeon with AMX); choose "
+    "--config.precision=float32."
 )
 
 
@@ -77,12 +77,11 @@ class Plan:
         """What somebody would do otherwise who knew this platform, in sentences."""
         if platform != "cpu":
             return []
-        configs, sentences = [run.config for run in self.runs], []
-        if any(config.precision == "bfloat16" for config in configs):
-            sentences.append(SLOW_BFLOAT16)
-        exact = any(config.precision == "float32" for config in configs)
-        if exact and (missing := kernels.missing()):
+        sentences = []
+        if missing := kernels.missing():
             sentences.append(SLOW_PRODUCTS.format(missing))
+            if any(run.config.precision == "bfloat16" for run in self.runs):
+                sentences.append(SLOW_BFLOAT16)
         return sentences
 
     def check(self, devices: int) -> None:

@@ -65,21 +65,20 @@ def test_workdir_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
         Plan(CONFIG, [], tmp_path / "below").check_workdir()
 
 
-def test_bfloat16_is_advised_against_on_cpus(tmp_path, monkeypatch):
-    monkeypatch.setattr(kernels, "missing", lambda: "")
-    narrow = replace(CONFIG, "precision", "bfloat16")
-    swept = replace(CONFIG, "sweep", {"precision": ("float32", "bfloat16")})
-    for config in (narrow, swept):
-        plan = make_plan(config, tmp_path)
-        assert plan.advice("cpu") == [SLOW_BFLOAT16]
-        assert plan.advice("gpu") == []
-    assert make_plan(CONFIG, tmp_path).advice("cpu") == []
-
-
 def test_missing_kernels_are_told_where_they_matter(tmp_path, monkeypatch):
     monkeypatch.setattr(kernels, "missing", lambda: "there is no C++ compiler")
     (sentence,) = make_plan(CONFIG, tmp_path).advice("cpu")
     assert "there is no C++ compiler" in sentence
-    assert make_plan(CONFIG, tmp_path).advice("gpu") == []
-    other = replace(CONFIG, "precision", "bfloat16")
-    assert make_plan(other, tmp_path).advice("cpu") == [SLOW_BFLOAT16]
+    for other in (
+        replace(CONFIG, "precision", "bfloat16"),
+        replace(CONFIG, "sweep", {"precision": ("float32", "bfloat16")}),
+    ):
+        plan = make_plan(other, tmp_path)
+        assert plan.advice("cpu") == [sentence, SLOW_BFLOAT16]
+        assert plan.advice("gpu") == []
+
+
+def test_no_advice_where_there_are_kernels(tmp_path, monkeypatch):
+    monkeypatch.setattr(kernels, "missing", lambda: "")
+    plan = make_plan(replace(CONFIG, "precision", "bfloat16"), tmp_path)
+    assert plan.advice("cpu") == []

@@ -5,36 +5,44 @@
 // it is in the cache. Sums are taken in an order that images alone decide, so that any
 // number of threads gives the same bits.
 //
-// Images are [B, H, W, C], kernels [S, S, C, F], both float32. C and F are multiples of
-// LANES, but for the C of a layer and of its kernel's gradient.
+// Images are [B, H, W, C], of float32 or bfloat16, kernels [S, S, C, F] of float32, which
+// all is computed in. C and F are multiples of LANES, but for the C of a layer and of its
+// kernel's gradient.
 
 #include "direct_tiles.h"
 
 namespace {
 
-ffi::Error layer(ffi::ThreadPool pool, Floats y, Floats norm, Floats rest,
+template <typename T>
+ffi::Error layer(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
                  Floats rest_norm, Floats kernel, Floats mask, int64_t stride,
-                 Result out, Result seen, Result kept) {
-  const Pending x(y, norm, rest, rest_norm);
+                 ffi::Result<Images<T>> out, ffi::Result<Floats> seen,
+                 ffi::Result<Images<T>> kept) {
+  const Pending<T> x(y, norm, rest, rest_norm);
   const int64_t S = kernel.dimensions()[0], F = kernel.dimensions()[3];
   const int64_t high = out->dimensions()[1], wide = out->dimensions()[2];
+  const int64_t size = high * wide * F;
   std::vector<Moments> of_image(x.B, Moments(F));
   auto read = [&](std::vector<float>& to, int64_t image, const Frame& frame) {
     const float* value = x.value(to, image, frame);
     if (!kept->element_count()) return;
     for (int64_t h = 0; h < x.H; ++h) {
-      std::copy_n(value + h * frame.columns * x.C, x.W * x.C,
-                  kept->typed_data() + image * x.size() + h * x.W * x.C);
+      copy(value + h * frame.columns * x.C, x.W * x.C,
+           kept->typed_data() + image * x.size() + h * x.W * x.C);
     }
   };
-  auto done = [&](int64_t image) {
+  auto results = [&](int64_t image, int64_t n) {
+    return place(out->typed_data() + image * size, n);
+  };
+  auto done = [&](int64_t image, const float* result) {
+    T* to = out->typed_data() + image * size;
+    if (std::is_same_v<T, Bfloat16>) copy(result, size, to);
     if (!mask.element_count() || mask.typed_data()[image] == 0) return;
-    const float* result = out->typed_data() + image * high * wide * F;
-    of_image[image] = moments(result, high, wide, F);
+    of_image[image] = moments(to, high, wide, F);
   };
   if (by_tiles(S, stride, x.C)) {
     const KernelPoints points = kernel_points(pool, kernel.typed_data(), x.C, F);
-    convolve_tiles(pool, x.B, high, wide, x.C, F, points, out->typed_data(), read, done);
+    convolve_tiles(pool, x.B, high, wide, x.C, F, points, read, results, done);
   } else {
     const std::vector<float> weights = packed(kernel.typed_data(), S * S, x.C, F);
     const Frame frame = Frame::around(x.H, x.W, S / 2);
@@ -45,7 +53,7 @@ ffi::Error layer(ffi::ThreadPool pool, Floats y, Floats norm, Floats rest,
     in_groups(pool, x.B, high * wide, [&](int64_t first, int64_t some) {
       static thread_local std::vector<std::vector<float>> values(TOGETHER);
       for (int64_t i = 0; i < some; ++i) read(values[i], first + i, frame);
-      float* results = out->typed_data() + first * high * wide * F;
+      float* result = results(first, some * size);
       std::vector<Tap> taps(S * S);
       for (int64_t f = 0; f < F; f += LANES * n) {
         for (int64_t i = 0; i < some * rows; ++i) {
@@ -54,11 +62,11 @@ ffi::Error layer(ffi::ThreadPool pool, Floats y, Floats norm, Floats rest,
             taps[t].x = value + t / S * across + t % S * x.C;
             taps[t].kernel = weights.data() + (f * S * S + t * LANES * n) * x.C;
           }
-          any_row(n, results + i * columns * F + f, F, taps.data(), int(S * S),
+          any_row(n, result + i * columns * F + f, F, taps.data(), int(S * S),
                   stride * x.C, x.C, columns);
         }
       }
-      for (int64_t i = 0; i < some; ++i) done(first + i);
+      for (int64_t i = 0; i < some; ++i) done(first + i, result + i * size);
     });
   }
 
@@ -73,9 +81,11 @@ ffi::Error layer(ffi::ThreadPool pool, Floats y, Floats norm, Floats rest,
   return ffi::Error::Success();
 }
 
-// Takes the gradient of an image's value to those of y and rest, in place of it, and
-// writes sums over pixels: gradients of factor and bias, and of rest_norm's, C each.
-void pull_value(const Pending& x, int64_t image, float* dx, float* drest, float* sums) {
+// Takes the gradient of an image's value to those of y, perhaps in its place, and rest,
+// and writes sums over pixels: gradients of factor and bias, and of rest_norm's, C each.
+template <typename T>
+void pull_value(const Pending<T>& x, int64_t image, const float* dx, T* dy, T* drest,
+                float* sums) {
   const int64_t C = x.C, first = image * x.size();
   for (int64_t c = 0; c < C; c += LANES) {
     Lanes factor = {}, bias = {}, rest_factor = {};
@@ -84,12 +94,12 @@ void pull_value(const Pending& x, int64_t image, float* dx, float* drest, float*
       for (int64_t w = 0; w < x.W; ++w, i += C) {
         const Lanes g = x.before_relu(first + i, c) > 0 ? at(dx + i) : Lanes{};
         row_bias += g;
-        row_factor += g * (at(x.y + first + i) - at(x.norm + c));
-        at(dx + i) = g * at(x.norm + C + c);
+        row_factor += g * (load(x.y + first + i) - at(x.norm + c));
+        store(dy + i, g * at(x.norm + C + c));
         if (!x.rest) continue;
-        at(drest + i) = x.rest_norm ? g * at(x.rest_norm + C + c) : g;
+        store(drest + i, x.rest_norm ? g * at(x.rest_norm + C + c) : g);
         if (!x.rest_norm) continue;
-        row_rest += g * (at(x.rest + first + i) - at(x.rest_norm + c));
+        row_rest += g * (load(x.rest + first + i) - at(x.rest_norm + c));
       }
       factor += row_factor, bias += row_bias, rest_factor += row_rest;
     }
@@ -98,30 +108,38 @@ void pull_value(const Pending& x, int64_t image, float* dx, float* drest, float*
   }
 }
 
-ffi::Error input_gradient(ffi::ThreadPool pool, Floats y, Floats norm, Floats rest,
-                          Floats rest_norm, Floats kernel, Floats mask, Floats out,
-                          Floats through, Floats g, Floats g_kept, int64_t stride,
-                          Result dy, Result dnorm, Result drest, Result drest_norm) {
-  const Pending x(y, norm, rest, rest_norm);
+template <typename T>
+ffi::Error input_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
+                          Floats rest_norm, Floats kernel, Floats mask, Images<T> out,
+                          Floats through, Images<T> g, Images<T> g_kept, int64_t stride,
+                          ffi::Result<Images<T>> dy, ffi::Result<Floats> dnorm,
+                          ffi::Result<Images<T>> drest, ffi::Result<Floats> drest_norm) {
+  const Pending<T> x(y, norm, rest, rest_norm);
   const int64_t S = kernel.dimensions()[0], F = kernel.dimensions()[3], C = x.C;
-  const Pulled pull(g, out, through, mask);
+  const Pulled<T> pull(g, out, through, mask);
   const std::vector<float> swapped = transposed(pool, kernel.typed_data(), S * S, C, F);
   // Of each image: factor and bias of the norm, and of that of the rest.
   std::vector<float> sums(x.B * 4 * C);
-  auto done = [&](int64_t image) {
-    float* dx = dy->typed_data() + image * x.size();
-    if (g_kept.element_count()) {
-      const float* more = g_kept.typed_data() + image * x.size();
-      for (int64_t i = 0; i < x.size(); ++i) dx[i] += more[i];
+  auto results = [&](int64_t image, int64_t n) {
+    return place(dy->typed_data() + image * x.size(), n);
+  };
+  auto done = [&](int64_t image, float* dx) {
+    if (const T* more = present(g_kept)) {
+      more += image * x.size();
+      for (int64_t i = 0; i < x.size(); i += LANES) at(dx + i) += load(more + i);
     }
-    if (!x.norm) return;
-    float* to = x.rest ? drest->typed_data() + image * x.size() : nullptr;
-    pull_value(x, image, dx, to, sums.data() + image * 4 * C);
+    T* to = dy->typed_data() + image * x.size();
+    if (!x.norm) {
+      if (std::is_same_v<T, Bfloat16>) copy(dx, x.size(), to);
+      return;
+    }
+    T* to_rest = x.rest ? drest->typed_data() + image * x.size() : nullptr;
+    pull_value(x, image, dx, to, to_rest, sums.data() + image * 4 * C);
   };
   if (by_tiles(S, stride, C)) {
     auto read = [&](auto&&... a) { pull.value(a...); };
     const KernelPoints points = kernel_points(pool, swapped.data(), F, C);
-    convolve_tiles(pool, x.B, x.H, x.W, F, C, points, dy->typed_data(), read, done);
+    convolve_tiles(pool, x.B, x.H, x.W, F, C, points, read, results, done);
   } else {
     const std::vector<float> weights = packed(swapped.data(), S * S, F, C);
     const int64_t border = S / 2;
@@ -136,7 +154,7 @@ ffi::Error input_gradient(ffi::ThreadPool pool, Floats y, Floats norm, Floats re
     in_groups(pool, x.B, pull.high * pull.wide, [&](int64_t first, int64_t some) {
       static thread_local std::vector<std::vector<float>> pulled(TOGETHER);
       for (int64_t i = 0; i < some; ++i) pull.value(pulled[i], first + i, frame);
-      float* dx = dy->typed_data() + first * x.size();
+      float* dx = results(first, some * x.size());
       std::vector<Tap> taps(S * S);
       for (int64_t c = 0; c < C; c += LANES * n) {
         for (int64_t i = 0; i < some * rows; ++i) {
@@ -156,11 +174,11 @@ ffi::Error input_gradient(ffi::ThreadPool pool, Floats y, Floats norm, Floats re
           }
         }
       }
-      for (int64_t i = 0; i < some; ++i) done(first + i);
+      for (int64_t i = 0; i < some; ++i) done(first + i, dx + i * x.size());
     });
   }
 
-  auto add_up = [&](Result& to, const float* norm, const float* sum) {
+  auto add_up = [&](ffi::Result<Floats>& to, const float* norm, const float* sum) {
     if (!norm) return;
     float *mean = to->typed_data(), *factor = mean + C, *bias = mean + 2 * C;
     std::fill_n(mean, 3 * C, 0.0f);
@@ -174,12 +192,13 @@ ffi::Error input_gradient(ffi::ThreadPool pool, Floats y, Floats norm, Floats re
   return ffi::Error::Success();
 }
 
-ffi::Error kernel_gradient(ffi::ThreadPool pool, Floats y, Floats norm, Floats rest,
-                           Floats rest_norm, Floats mask, Floats out, Floats through,
-                           Floats g, int64_t stride, Result dkernel) {
-  const Pending x(y, norm, rest, rest_norm);
+template <typename T>
+ffi::Error kernel_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
+                           Floats rest_norm, Floats mask, Images<T> out, Floats through,
+                           Images<T> g, int64_t stride, ffi::Result<Floats> dkernel) {
+  const Pending<T> x(y, norm, rest, rest_norm);
   const int64_t S = dkernel->dimensions()[0], F = dkernel->dimensions()[3], C = x.C;
-  const Pulled pull(g, out, through, mask);
+  const Pulled<T> pull(g, out, through, mask);
   if (by_tiles(S, stride, C)) {
     tiles_kernel_gradient(
         pool, x.B, pull.high, pull.wide, C, F, dkernel->typed_data(),
@@ -235,25 +254,29 @@ ffi::Error kernel_gradient(ffi::ThreadPool pool, Floats y, Floats norm, Floats r
 }  // namespace
 
 // clang-format off
-XLA_FFI_DEFINE_HANDLER_SYMBOL(aljax_layer, layer,
-    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>()
-        .Arg<Floats>().Arg<Floats>().Arg<Floats>().Arg<Floats>()  // images
-        .Arg<Floats>().Arg<Floats>()  // kernel, mask
-        .Attr<int64_t>("stride")
-        .Ret<Floats>().Ret<Floats>().Ret<Floats>());
+#define DEFINE_KERNELS(T, NAME)                                                  \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(aljax_layer_##NAME, layer<T>,                    \
+      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>()                                    \
+          .Arg<Images<T>>().Arg<Floats>().Arg<Images<T>>().Arg<Floats>()         \
+          .Arg<Floats>().Arg<Floats>()  /* kernel, mask */                       \
+          .Attr<int64_t>("stride")                                               \
+          .Ret<Images<T>>().Ret<Floats>().Ret<Images<T>>());                     \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(aljax_input_gradient_##NAME, input_gradient<T>,  \
+      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>()                                    \
+          .Arg<Images<T>>().Arg<Floats>().Arg<Images<T>>().Arg<Floats>()         \
+          .Arg<Floats>().Arg<Floats>()  /* kernel, mask */                       \
+          .Arg<Images<T>>().Arg<Floats>()  /* out, through */                    \
+          .Arg<Images<T>>().Arg<Images<T>>()  /* their gradients */              \
+          .Attr<int64_t>("stride")                                               \
+          .Ret<Images<T>>().Ret<Floats>().Ret<Images<T>>().Ret<Floats>());       \
+  XLA_FFI_DEFINE_HANDLER_SYMBOL(aljax_kernel_gradient_##NAME, kernel_gradient<T>,\
+      ffi::Ffi::Bind().Ctx<ffi::ThreadPool>()                                    \
+          .Arg<Images<T>>().Arg<Floats>().Arg<Images<T>>().Arg<Floats>()         \
+          .Arg<Floats>()  /* mask */                                             \
+          .Arg<Images<T>>().Arg<Floats>()  /* out, through */                    \
+          .Arg<Images<T>>()  /* its gradient */                                  \
+          .Attr<int64_t>("stride")                                               \
+          .Ret<Floats>())
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(aljax_input_gradient, input_gradient,
-    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>()
-        .Arg<Floats>().Arg<Floats>().Arg<Floats>().Arg<Floats>()  // images
-        .Arg<Floats>().Arg<Floats>()  // kernel, mask
-        .Arg<Floats>().Arg<Floats>().Arg<Floats>().Arg<Floats>()  // out, its gradients
-        .Attr<int64_t>("stride")
-        .Ret<Floats>().Ret<Floats>().Ret<Floats>().Ret<Floats>());
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(aljax_kernel_gradient, kernel_gradient,
-    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>()
-        .Arg<Floats>().Arg<Floats>().Arg<Floats>().Arg<Floats>()  // images
-        .Arg<Floats>()  // mask
-        .Arg<Floats>().Arg<Floats>().Arg<Floats>()  // out, its gradients
-        .Attr<int64_t>("stride")
-        .Ret<Floats>());
+DEFINE_KERNELS(float, float32);
+DEFINE_KERNELS(Bfloat16, bfloat16);

@@ -2,20 +2,23 @@
 
 XLA takes long to compile what surrounds a convolution, and its products of matrices
 leave much of a core idle. Here a layer of `fused.py` is one call, and so is each of its
-gradients. They are compiled when first wanted; where there is no compiler, and for what
-they do not take, there are the products of `methods.py`.
+gradients. They read and write images of float32 or bfloat16 and compute in float32.
+They are compiled when first wanted; where there is no compiler, and for what they do
+not take, there are the products of `methods.py`.
 """
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import ShapeDtypeStruct
 
 from aljax.models.conv import kernels
 from aljax.models.conv.pending import Pending
 from aljax.models.norm import Affine, Moments
 
 CHANNELS = 16  # a multiple of which fills all registers
+DTYPES = (jnp.float32, jnp.bfloat16)
 
 
 def fits(x: Pending | jax.Array, kernel: jax.Array) -> bool:
@@ -23,7 +26,7 @@ def fits(x: Pending | jax.Array, kernel: jax.Array) -> bool:
     images = x.y if isinstance(x, Pending) else x
     size, _, c, f = kernel.shape
     whole = f % CHANNELS == 0 and (c % CHANNELS == 0 or not isinstance(x, Pending))
-    known = whole and size in (1, 3) and images.dtype == jnp.float32
+    known = whole and size in (1, 3) and images.dtype in DTYPES
     return known and not kernels.missing()
 
 
@@ -35,18 +38,17 @@ def has_input_gradient(kernel: jax.Array) -> bool:
 def layer(stride: int, keep: bool, x, kernel, mask, shape) -> tuple[Any, Any, Any]:
     """What `fused.layer` returns, for an output of this shape."""
     images = _arrays(x)
-    f = shape[3]
-    none = _array(0)
+    f, dtype = shape[3], images[0].dtype
     y, seen, kept = _call(
-        "aljax_layer",
+        "layer",
         (
-            _array(*shape),
-            none if mask is None else _array(1 + 2 * f),
-            _array(*images[0].shape) if keep else none,
+            ShapeDtypeStruct(shape, dtype),
+            ShapeDtypeStruct((0 if mask is None else 1 + 2 * f,), jnp.float32),
+            ShapeDtypeStruct(images[0].shape if keep else (0,) * 4, dtype),
         ),
         *images,
-        kernel,
-        _none() if mask is None else mask,
+        kernel.astype(jnp.float32),
+        jnp.zeros(0) if mask is None else mask,
         stride=stride,
     )
     moments = None if mask is None else Moments(seen[0], seen[1 : 1 + f], seen[1 + f :])
@@ -56,18 +58,17 @@ def layer(stride: int, keep: bool, x, kernel, mask, shape) -> tuple[Any, Any, An
 def input_gradient(stride: int, x, kernel, mask, out, g) -> Pending | jax.Array:
     """The gradient of the images, which may be pending."""
     images = _arrays(x)
-    none = _array(0)
     mask, through = _through(mask, out, g)
     dy, norm, rest, rest_norm = _call(
-        "aljax_input_gradient",
-        tuple(none if a.size == 0 else _array(*a.shape) for a in images),
+        "input_gradient",
+        tuple(ShapeDtypeStruct(a.shape, a.dtype) for a in images),
         *images,
-        kernel,
+        kernel.astype(jnp.float32),
         mask,
         out.y,
         through,
         g.y,
-        _none() if g.x is None else g.x,
+        _no_images(g.y) if g.x is None else g.x,
         stride=stride,
     )
     if not isinstance(x, Pending):
@@ -84,8 +85,8 @@ def kernel_gradient(stride: int, x, kernel, mask, out, g) -> jax.Array:
     """The gradient of the kernel."""
     mask, through = _through(mask, out, g)
     (found,) = _call(
-        "aljax_kernel_gradient",
-        (_array(*kernel.shape),),
+        "kernel_gradient",
+        (ShapeDtypeStruct(kernel.shape, jnp.float32),),
         *_arrays(x),
         mask,
         out.y,
@@ -93,7 +94,7 @@ def kernel_gradient(stride: int, x, kernel, mask, out, g) -> jax.Array:
         g.y,
         stride=stride,
     )
-    return found
+    return found.astype(kernel.dtype)
 
 
 def _through(mask, out, g) -> tuple[jax.Array, jax.Array]:
@@ -107,24 +108,22 @@ def _through(mask, out, g) -> tuple[jax.Array, jax.Array]:
 
 def _arrays(x: Pending | jax.Array) -> tuple[jax.Array, ...]:
     """Images, normalisation, rest and its normalisation; empty where there is none."""
+    none = jnp.zeros(0)
     if not isinstance(x, Pending):
-        return x, _none(), _none(), _none()
+        return x, none, _no_images(x), none
     return (
         x.y,
         jnp.stack(x.norm),
-        _none() if x.rest is None else x.rest,
-        _none() if x.rest_norm is None else jnp.stack(x.rest_norm),
+        _no_images(x.y) if x.rest is None else x.rest,
+        none if x.rest_norm is None else jnp.stack(x.rest_norm),
     )
 
 
-def _none() -> jax.Array:
-    return jnp.zeros(0)
+def _no_images(like: jax.Array) -> jax.Array:
+    return jnp.zeros((0,) * 4, like.dtype)
 
 
-def _array(*shape: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, jnp.float32)
-
-
-def _call(name: str, results, *args, stride: int):
+def _call(name: str, results, images, *args, stride: int):
+    name = f"aljax_{name}_{images.dtype}"
     call = jax.ffi.ffi_call(name, results, vmap_method="sequential")
-    return call(*args, stride=stride)
+    return call(images, *args, stride=stride)

@@ -30,34 +30,39 @@ struct Frame {
 };
 
 using Floats = ffi::Buffer<ffi::F32>;
-using Result = ffi::Result<Floats>;
+template <typename T>  // float or Bfloat16
+using Images = ffi::Buffer<std::is_same_v<T, float> ? ffi::F32 : ffi::BF16>;
+
+template <typename Buffer>
+auto* present(Buffer& x) {
+  return x.element_count() ? x.typed_data() : nullptr;
+}
 
 // Images that wait for relu(norm(y) + rest_norm(rest)); a norm is mean, factor, bias.
+template <typename T>
 struct Pending {
-  const float *y, *norm, *rest, *rest_norm;
+  const T *y, *rest;
+  const float *norm, *rest_norm;
   int64_t B, H, W, C;
 
-  Pending(Floats& y, Floats& norm, Floats& rest, Floats& rest_norm)
+  Pending(Images<T>& y, Floats& norm, Images<T>& rest, Floats& rest_norm)
       : y(y.typed_data()),
-        norm(present(norm)),
         rest(present(rest)),
+        norm(present(norm)),
         rest_norm(present(rest_norm)),
         B(y.dimensions()[0]),
         H(y.dimensions()[1]),
         W(y.dimensions()[2]),
         C(y.dimensions()[3]) {}
 
-  static const float* present(Floats& x) {
-    return x.element_count() ? x.typed_data() : nullptr;
-  }
-
   int64_t size() const { return H * W * C; }
 
   // The value of LANES numbers, the first of them number i of all, of channel c.
   Lanes before_relu(int64_t i, int64_t c) const {
-    Lanes v = normalised(at(y + i), norm, C, c);
+    Lanes v = normalised(load(y + i), norm, C, c);
     if (!rest) return v;
-    return v + (rest_norm ? normalised(at(rest + i), rest_norm, C, c) : at(rest + i));
+    const Lanes more = load(rest + i);
+    return v + (rest_norm ? normalised(more, rest_norm, C, c) : more);
   }
 
   // The value of one image, in a frame; returns where it begins.
@@ -67,7 +72,7 @@ struct Pending {
       float* row = start + h * frame.columns * C;
       const int64_t from = (image * H + h) * W * C;
       if (!norm) {
-        std::copy_n(y + from, W * C, row);
+        copy(y + from, W * C, row);
         continue;
       }
       each(W, C, [&](int64_t i, int64_t c) {
@@ -112,14 +117,15 @@ void sum_pixels(float* total, int64_t high, int64_t wide, int64_t C, F f) {
   }
 }
 
-Moments moments(const float* y, int64_t high, int64_t wide, int64_t C) {
+template <typename T>
+Moments moments(const T* y, int64_t high, int64_t wide, int64_t C) {
   Moments found(C);
   found.count = high * wide;
   float* mean = found.mean.data();
-  sum_pixels(mean, high, wide, C, [&](int64_t i, int64_t) { return at(y + i); });
+  sum_pixels(mean, high, wide, C, [&](int64_t i, int64_t) { return load(y + i); });
   for (int64_t c = 0; c < C; ++c) mean[c] /= found.count;
   sum_pixels(found.squares.data(), high, wide, C, [&](int64_t i, int64_t c) {
-    const Lanes away = at(y + i) - at(mean + c);
+    const Lanes away = load(y + i) - at(mean + c);
     return away * away;
   });
   return found;
@@ -127,11 +133,13 @@ Moments moments(const float* y, int64_t high, int64_t wide, int64_t C) {
 
 // The gradient of y, through the moments too: what comes from a loss, and how y's own
 // deviation and the row of a batch add to it.
+template <typename T>
 struct Pulled {
-  const float *g, *y, *through, *mask;
+  const T *g, *y;
+  const float *through, *mask;
   int64_t high, wide, F;
 
-  Pulled(Floats& g, Floats& out, Floats& through, Floats& mask)
+  Pulled(Images<T>& g, Images<T>& out, Floats& through, Floats& mask)
       : g(g.typed_data()),
         y(out.typed_data()),
         through(through.typed_data()),
@@ -148,9 +156,9 @@ struct Pulled {
       float* row = start + h * frame.columns * F;
       const int64_t from = (image * high + h) * wide * F;
       each(wide, F, [&](int64_t i, int64_t f) {
-        const Lanes away = at(y + from + i) - at(through + 2 * F + f);
+        const Lanes away = load(y + from + i) - at(through + 2 * F + f);
         const Lanes more = at(through + f) + at(through + F + f) * away;
-        at(row + i) = at(g + from + i) + more * real;
+        at(row + i) = load(g + from + i) + more * real;
       });
     }
   }

@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <type_traits>
 #include <vector>
 
 #if defined(__SSE__)
@@ -37,6 +38,49 @@ typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias
 
 Lanes& at(float* p) { return *reinterpret_cast<Lanes*>(p); }
 const Lanes& at(const float* p) { return *reinterpret_cast<const Lanes*>(p); }
+
+// ---- numbers in memory: float, or bfloat16, which is the upper half of one ------------
+
+typedef uint16_t Bfloat16;
+typedef Bfloat16 Halves __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
+typedef uint32_t Bits __attribute__((vector_size(4 * LANES)));
+
+Lanes load(const float* p) { return at(p); }
+Lanes load(const Bfloat16* p) {
+  const Halves& halves = *reinterpret_cast<const Halves*>(p);
+  return (Lanes)(__builtin_convertvector(halves, Bits) << 16);
+}
+
+void store(float* p, Lanes x) { at(p) = x; }
+void store(Bfloat16* p, Lanes x) {  // the nearest, of two the even one; NaN stays
+  const Bits bits = (Bits)x, nearest = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+  const Bits upper = x == x ? nearest : bits >> 16 | 64;
+  *reinterpret_cast<Halves*>(p) = __builtin_convertvector(upper, Halves);
+}
+
+// Copies n numbers from one kind of memory to the other.
+template <typename From, typename To>
+void copy(const From* from, int64_t n, To* to) {
+  int64_t i = 0;
+  for (; i + LANES <= n; i += LANES) store(to + i, load(from + i));
+  if (i == n) return;
+  float rest[LANES] = {};
+  From few[LANES] = {};
+  To result[LANES];
+  std::copy(from + i, from + n, few);
+  at(rest) = load(few);
+  store(result, at(rest));
+  std::copy_n(result, n - i, to + i);
+}
+
+// Where a thread computes n numbers: in place if that takes floats.
+template <typename T>
+float* place(T* to, int64_t n) {
+  if constexpr (std::is_same_v<T, float>) return to;
+  static thread_local std::vector<float> own;
+  own.resize(n);
+  return own.data();
+}
 
 // Calls f(i, c) for every LANES of so many pixels of C channels; i counts all numbers.
 template <typename F>

@@ -212,11 +212,12 @@ void kernel_of_points(ffi::ThreadPool& pool, const KernelPoints& points, float* 
 
 // Convolves images of high x wide outputs, C channels each, with points of a kernel.
 //
-// read(to, image, frame) writes an image; done(image) is called when its result is there.
-template <typename Read, typename Done>
+// read(to, image, frame) writes an image; place(image, n) tells where n results go, from
+// this image on; done(image, result) is called when they are there.
+template <typename Read, typename Place, typename Done>
 void convolve_tiles(ffi::ThreadPool& pool, int64_t B, int64_t high, int64_t wide,
-                    int64_t C, int64_t F, const KernelPoints& kernel, float* out,
-                    Read read, Done done) {
+                    int64_t C, int64_t F, const KernelPoints& kernel, Read read,
+                    Place place, Done done) {
   const Tiles tiles(high, wide);
   const int64_t block = LANES * registers(F);
 
@@ -239,10 +240,11 @@ void convolve_tiles(ffi::ThreadPool& pool, int64_t B, int64_t high, int64_t wide
                 int(taps.size()), v.block, v.block, T);
       }
     }
-    for (int64_t i = 0; i < some; ++i) {
-      reduce(m, i * tiles.count, tiles, F, out + (first + i) * high * wide * F, high,
-             wide);
-      done(first + i);
+    const int64_t size = high * wide * F;
+    float* result = place(first, some * size);
+    for (int64_t i = 0; i < some; ++i, result += size) {
+      reduce(m, i * tiles.count, tiles, F, result, high, wide);
+      done(first + i, result);
     }
   });
 }

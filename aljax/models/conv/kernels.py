@@ -13,7 +13,11 @@ import jax
 
 SOURCE = Path(__file__).with_name("direct.cc")
 INCLUDED = ("direct_tiles.h", "direct_images.h", "direct_products.h")
-FUNCTIONS = ("aljax_layer", "aljax_input_gradient", "aljax_kernel_gradient")
+FUNCTIONS = [
+    f"aljax_{name}_{dtype}"
+    for name in ("layer", "input_gradient", "kernel_gradient")
+    for dtype in ("float32", "bfloat16")
+]
 OPTIONS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-w")
 COMPILE_SECONDS = 120  # after which a compiler is given up
 FOLDER = "~/.cache/aljax/kernels"

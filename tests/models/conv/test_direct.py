@@ -14,7 +14,7 @@ from aljax.models.conv import direct, kernels
 from aljax.models.conv.fused import Output, _gradients, _run
 from aljax.models.conv.methods import output_shape, products
 from aljax.models.conv.pending import Pending
-from aljax.models.norm import Affine
+from aljax.models.norm import Affine, moments
 
 pytestmark = pytest.mark.skipif(bool(kernels.missing()), reason=kernels.missing())
 BOUND = 3e-5  # of the largest value: what products themselves are allowed
@@ -72,6 +72,44 @@ def test_layers_and_all_gradients(size, stride, high, wide, c, f, kind, keep, ma
     dx, dkernel = _gradients(products, stride, *saved)
     assert_close(direct.input_gradient(stride, *saved), dx)
     assert_close(direct.kernel_gradient(stride, *saved), dkernel)
+
+
+def rounded(tree):
+    """All images in bfloat16."""
+    return jax.tree.map(lambda a: a.astype("bfloat16") if a.ndim == 4 else a, tree)
+
+
+def widened(tree):
+    return jax.tree.map(lambda a: a.astype("float32"), tree)
+
+
+@pytest.mark.parametrize("case", CASES[::3])
+def test_bfloat16_is_rounded_once(case):
+    """All else is what float32 computes from the same numbers."""
+    size, stride, high, wide, c, f, kind, keep, masked = case
+    random = np.random.default_rng(0)
+    x = rounded(images(random, kind, 3, high, wide, c))
+    kernel = drawn(random, size, size, c, f)
+    mask = jnp.array([1.0, 1.0, 0.0]) if masked else None
+    shape = output_shape((3, high, wide, c), kernel.shape, stride)
+
+    def all_of(x, out, g):
+        saved = x, kernel, mask, out._replace(x=None), g
+        found = direct.layer(stride, keep, x, kernel, mask, shape)
+        dx = direct.input_gradient(stride, *saved)
+        return Output(*found), dx, direct.kernel_gradient(stride, *saved)
+
+    exact = _run(products, stride, keep, widened(x), kernel, mask)
+    out = exact._replace(y=exact.y.astype("bfloat16"))
+    g = jax.tree.map(lambda a: drawn(random, *a.shape), exact)
+    g = rounded(g)
+    ours, theirs = all_of(x, out, g), all_of(*widened((x, out, g)))
+    nearest = jax.tree.map(lambda a, b: b.astype(a.dtype), ours, theirs)
+    if masked:  # of what was stored, as the gradients take them
+        assert_close(ours[0].moments, moments(ours[0].y, mask))
+        nearest = nearest[0]._replace(moments=ours[0].moments), *nearest[1:]
+    for a, b in zip(*map(jax.tree.leaves, (ours, nearest)), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("c", [1, 3, 5])

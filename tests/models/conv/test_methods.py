@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
+from aljax.models.conv import kernels
 from aljax.models.conv.fused import layer
 
 pytestmark = pytest.mark.usefixtures("full_float32")
@@ -84,6 +85,16 @@ def _assert_equal(inputs, stride, bound):
     assert max(errors) < bound, errors
 
 
+@pytest.fixture(params=["kernels", "products"])
+def way(request, monkeypatch):
+    """Kernels of aljax's own, and what stands in for them."""
+    if request.param == "products":
+        monkeypatch.setattr(kernels, "missing", lambda: "a test does without")
+    elif kernels.missing():
+        pytest.skip(kernels.missing())
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("high, c, f, size, stride", MODEL)
 def test_every_shape_of_the_models(high, c, f, size, stride):
     _assert_equal(_inputs(2, high, high, c, f, size, stride), stride, 3e-5)
@@ -95,12 +106,14 @@ def test_sizes_that_do_not_tile(high, wide, size, stride):
     _assert_equal(_inputs(3, high, wide, 17, 33, size, stride), stride, 3e-5)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("batch", [1, 37, 67])
 @pytest.mark.parametrize("size, stride", [(3, 1), (3, 2)])
 def test_batches_that_do_not_divide_into_blocks(batch, size, stride):
     _assert_equal(_inputs(batch, 32, 32, 64, 64, size, stride), stride, 3e-5)
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("size, stride", [(3, 1), (3, 2), (1, 2)])
 def test_bfloat16(size, stride):
     inputs = _inputs(2, 9, 8, 32, 32, size, stride, jnp.bfloat16)
