@@ -182,24 +182,33 @@ def ratio(rounds: list[float]) -> str:
 
 def test_speeds_are_those_that_were_measured():
     told = section(README, "Benchmarks")
-    measured = json.loads((BENCHMARKS / "throughput.json").read_text())
-    by_phase = {"training": "train", "scoring": "score"}
-    for name, *cells in documents.table(told):
-        phase = by_phase[name.split(",")[0]]
-        rows = [row for row in measured["rows"] if row["phase"] == phase]
-        assert [row["model"] for row in rows] == ["resnet18", "resnet34", "resnet50"]
-        assert name.endswith(f"batch {rows[0]['batch_size']}")
-        assert cells == [f"{ratio(row['ratio_rounds'])})" for row in rows]
-        if phase == "train":
-            assert f"**{median(rows[0]['ratio_rounds']):.2f} times** as fast" in README
-    assert f"n = {measured['rounds']} rounds" in told and measured["commit"] in told
-    for file in ("end_to_end", "end_to_end_narrow_kernels"):
-        found = json.loads((BENCHMARKS / f"{file}.json").read_text())
-        text = " ".join(told.split())
-        count, commit = len(found["ratio_rounds"]), found["commit"]
-        source = f"`benchmarks/{file}.json`"
-        times = ratio(found["ratio_rounds"])
-        assert f"{times}, n = {count}, commit {commit}, {source})" in text
+    lines, machine, seen = documents.table(told), "", set()
+    for about, name, *cells in lines:
+        machine = about or machine
+        sheet = "xeon_amx" if "Xeon" in machine else "epyc_avx512"
+        sheet += {"width 16": "_width16", "ResNet34": "_deep", "ResNet50": "_deep"}.get(
+            name, ""
+        )
+        seen.add(sheet)
+        report = json.loads((BENCHMARKS / "sheets" / sheet / "sheet.json").read_text())
+        assert (name == "width 16") == (report["settings"]["width"] == 16)
+        model = name.lower() if name.startswith("ResNet") else "resnet18"
+        precision = "bfloat16" if name == "bfloat16" else "float32"
+        for phase, cell in zip(("train", "score"), cells, strict=True):
+            case = model, precision, phase
+            (row,) = (
+                row
+                for row in report["rows"]
+                if (row["model"], row["precision"], row["phase"]) == case
+            )
+            assert cell == f"{ratio(row['ratio_rounds'])})"
+    assert seen == {path.name for path in (BENCHMARKS / "sheets").iterdir()}
+    first = re.search(r"\*\*([\d.]+)×", lines[0][2])[1]
+    assert f"**{first} times** as fast" in README
+    found = json.loads((BENCHMARKS / "end_to_end_narrow.json").read_text())
+    count, commit = len(found["ratio_rounds"]), found["commit"]
+    times = f"{ratio(found['ratio_rounds'])}, n = {count}, commit {commit})"
+    assert times in " ".join(told.split())
 
 
 def called(tmp_path, *arguments: str) -> str:

@@ -13,6 +13,39 @@
 
 namespace {
 
+// The rows in which a convolution writes an image; where it can, all of it is one.
+struct Rows {
+  const int64_t count, columns;
+
+  Rows(int64_t high, int64_t wide, bool one)
+      : count(one ? 1 : high), columns(one ? high * wide : wide) {}
+};
+
+// Convolves images row by row; see convolve_tiles for read, place and done.
+//
+// compute(value, h, f, to, taps) computes a block of channels, from f on, of row h of an
+// image whose value, in a frame, is there; taps is an empty vector.
+template <typename Read, typename Place, typename Done, typename Compute>
+void convolve_rows(ffi::ThreadPool& pool, int64_t B, int64_t pixels, const Rows& rows,
+                   const Frame& frame, int64_t F, Read read, Place place, Done done,
+                   Compute compute) {
+  const int64_t row = rows.columns * F;
+  in_groups(pool, B, pixels, [&](int64_t first, int64_t some) {
+    static thread_local std::vector<Numbers> values(TOGETHER);
+    for (int64_t i = 0; i < some; ++i) read(values[i], first + i, frame);
+    float* result = place(first, some * rows.count * row);
+    std::vector<Tap> taps;
+    for (int64_t f = 0; f < F; f += LANES * registers(F)) {
+      for (int64_t i = 0; i < some * rows.count; ++i) {
+        taps.clear();
+        const float* value = values[i / rows.count].data();
+        compute(value, i % rows.count, f, result + i * row + f, taps);
+      }
+    }
+    for (int64_t i = 0; i < some; ++i) done(first + i, result + i * rows.count * row);
+  });
+}
+
 template <typename T>
 ffi::Error layer(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
                  Floats rest_norm, Floats kernel, Floats mask, int64_t stride,
@@ -22,8 +55,9 @@ ffi::Error layer(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
   const int64_t S = kernel.dimensions()[0], F = kernel.dimensions()[3];
   const int64_t high = out->dimensions()[1], wide = out->dimensions()[2];
   const int64_t size = high * wide * F;
-  std::vector<Moments> of_image(x.B, Moments(F));
-  auto read = [&](std::vector<float>& to, int64_t image, const Frame& frame) {
+  const FlushTiny flush;
+  std::vector<Moments> of_image(mask.element_count(), Moments(F));
+  auto read = [&](Numbers& to, int64_t image, const Frame& frame) {
     const float* value = x.value(to, image, frame);
     if (!kept->element_count()) return;
     for (int64_t h = 0; h < x.H; ++h) {
@@ -32,11 +66,11 @@ ffi::Error layer(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
     }
   };
   auto results = [&](int64_t image, int64_t n) {
-    return place(out->typed_data() + image * size, n);
+    return room_for(out->typed_data() + image * size, n);
   };
   auto done = [&](int64_t image, const float* result) {
     T* to = out->typed_data() + image * size;
-    if (std::is_same_v<T, Bfloat16>) copy(result, size, to);
+    deliver(result, size, to);
     if (!mask.element_count() || mask.typed_data()[image] == 0) return;
     of_image[image] = moments(to, high, wide, F);
   };
@@ -44,30 +78,20 @@ ffi::Error layer(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
     const KernelPoints points = kernel_points(pool, kernel.typed_data(), x.C, F);
     convolve_tiles(pool, x.B, high, wide, x.C, F, points, read, results, done);
   } else {
-    const std::vector<float> weights = packed(kernel.typed_data(), S * S, x.C, F);
+    const Numbers weights = packed(kernel.typed_data(), S * S, x.C, F);
     const Frame frame = Frame::around(x.H, x.W, S / 2);
-    const int64_t across = frame.columns * x.C;
-    const int n = registers(F);
-    const bool one_row = S * stride == 1;  // all of an image
-    const int64_t rows = one_row ? 1 : high, columns = one_row ? high * wide : wide;
-    in_groups(pool, x.B, high * wide, [&](int64_t first, int64_t some) {
-      static thread_local std::vector<std::vector<float>> values(TOGETHER);
-      for (int64_t i = 0; i < some; ++i) read(values[i], first + i, frame);
-      float* result = results(first, some * size);
-      std::vector<Tap> taps(S * S);
-      for (int64_t f = 0; f < F; f += LANES * n) {
-        for (int64_t i = 0; i < some * rows; ++i) {
-          const float* value = values[i / rows].data() + i % rows * stride * across;
+    const int64_t across = frame.columns * x.C, block = LANES * registers(F);
+    const Rows rows(high, wide, S * stride == 1);
+    convolve_rows(
+        pool, x.B, high * wide, rows, frame, F, read, results, done,
+        [&](const float* value, int64_t h, int64_t f, float* to, std::vector<Tap>& taps) {
           for (int64_t t = 0; t < S * S; ++t) {
-            taps[t].x = value + t / S * across + t % S * x.C;
-            taps[t].kernel = weights.data() + (f * S * S + t * LANES * n) * x.C;
+            const float* from = value + (h * stride + t / S) * across + t % S * x.C;
+            taps.push_back({from, weights.data() + (f * S * S + t * block) * x.C});
           }
-          any_row(n, result + i * columns * F + f, F, taps.data(), int(S * S),
-                  stride * x.C, x.C, columns);
-        }
-      }
-      for (int64_t i = 0; i < some; ++i) done(first + i, result + i * size);
-    });
+          any_row(registers(F), to, F, taps.data(), int(S * S), stride * x.C, x.C,
+                  rows.columns);
+        });
   }
 
   if (seen->element_count()) {
@@ -117,11 +141,12 @@ ffi::Error input_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Images
   const Pending<T> x(y, norm, rest, rest_norm);
   const int64_t S = kernel.dimensions()[0], F = kernel.dimensions()[3], C = x.C;
   const Pulled<T> pull(g, out, through, mask);
-  const std::vector<float> swapped = transposed(pool, kernel.typed_data(), S * S, C, F);
+  const Numbers swapped = transposed(pool, kernel.typed_data(), S * S, C, F);
+  const FlushTiny flush;
   // Of each image: factor and bias of the norm, and of that of the rest.
   std::vector<float> sums(x.B * 4 * C);
   auto results = [&](int64_t image, int64_t n) {
-    return place(dy->typed_data() + image * x.size(), n);
+    return room_for(dy->typed_data() + image * x.size(), n);
   };
   auto done = [&](int64_t image, float* dx) {
     if (const T* more = present(g_kept)) {
@@ -129,53 +154,41 @@ ffi::Error input_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Images
       for (int64_t i = 0; i < x.size(); i += LANES) at(dx + i) += load(more + i);
     }
     T* to = dy->typed_data() + image * x.size();
-    if (!x.norm) {
-      if (std::is_same_v<T, Bfloat16>) copy(dx, x.size(), to);
-      return;
-    }
+    if (!x.norm) return deliver(dx, x.size(), to);
     T* to_rest = x.rest ? drest->typed_data() + image * x.size() : nullptr;
     pull_value(x, image, dx, to, to_rest, sums.data() + image * 4 * C);
   };
+  auto read = [&](auto&&... a) { pull.value(a...); };
   if (by_tiles(S, stride, C)) {
-    auto read = [&](auto&&... a) { pull.value(a...); };
     const KernelPoints points = kernel_points(pool, swapped.data(), F, C);
     convolve_tiles(pool, x.B, x.H, x.W, F, C, points, read, results, done);
   } else {
-    const std::vector<float> weights = packed(swapped.data(), S * S, F, C);
-    const int64_t border = S / 2;
+    const Numbers weights = packed(swapped.data(), S * S, F, C);
+    const int64_t border = S / 2, block = LANES * registers(C);
     const Frame frame = Frame::around(pull.high, pull.wide, border);
     const int64_t across = frame.columns * F;
-    const int n = registers(C);
+    const Rows rows(x.H, x.W, S * stride == 1);
     auto meets = [&](int64_t to, int64_t k) {  // whether output (to + k) / stride is one
       return (to - border + k + S * stride) % stride == 0;
     };
-    const bool one_row = S * stride == 1;  // all of an image
-    const int64_t rows = one_row ? 1 : x.H, columns = one_row ? x.H * x.W : x.W;
-    in_groups(pool, x.B, pull.high * pull.wide, [&](int64_t first, int64_t some) {
-      static thread_local std::vector<std::vector<float>> pulled(TOGETHER);
-      for (int64_t i = 0; i < some; ++i) pull.value(pulled[i], first + i, frame);
-      float* dx = results(first, some * x.size());
-      std::vector<Tap> taps(S * S);
-      for (int64_t c = 0; c < C; c += LANES * n) {
-        for (int64_t i = 0; i < some * rows; ++i) {
-          const int64_t h = i % rows;
-          for (int64_t q = 0; q < std::min(stride, columns); ++q) {
-            int count = 0;
+    // Never negative, for the border comes first.
+    auto met = [&](int64_t to, int64_t k) {
+      return (to - border + k + border * stride) / stride;
+    };
+    convolve_rows(
+        pool, x.B, pull.high * pull.wide, rows, frame, C, read, results, done,
+        [&](const float* pulled, int64_t h, int64_t c, float* to, std::vector<Tap>& taps) {
+          for (int64_t q = 0; q < std::min(stride, rows.columns); ++q) {
+            taps.clear();
             for (int64_t t = 0; t < S * S; ++t) {
               if (!meets(h, t / S) || !meets(q, t % S)) continue;
-              // Never negative, for the border comes first.
-              const int64_t row = (h - border + t / S + border * stride) / stride;
-              const int64_t column = (q - border + t % S + border * stride) / stride;
-              taps[count].x = pulled[i / rows].data() + row * across + column * F;
-              taps[count++].kernel = weights.data() + (c * S * S + t * LANES * n) * F;
+              const float* from = pulled + met(h, t / S) * across + met(q, t % S) * F;
+              taps.push_back({from, weights.data() + (c * S * S + t * block) * F});
             }
-            any_row(n, dx + (i * columns + q) * C + c, stride * C, taps.data(), count, F,
-                    F, (columns - q + stride - 1) / stride);
+            any_row(registers(C), to + q * C, stride * C, taps.data(), int(taps.size()),
+                    F, F, (rows.columns - q + stride - 1) / stride);
           }
-        }
-      }
-      for (int64_t i = 0; i < some; ++i) done(first + i, dx + i * x.size());
-    });
+        });
   }
 
   auto add_up = [&](ffi::Result<Floats>& to, const float* norm, const float* sum) {
@@ -214,7 +227,7 @@ ffi::Error kernel_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Image
   std::vector<std::vector<float>> of_part(parts);
 
   in_parallel(pool, parts, [&](int64_t part) {
-    static thread_local std::vector<std::vector<float>> values(MORE), pulled(MORE);
+    static thread_local std::vector<Numbers> values(MORE), pulled(MORE);
     of_part[part].assign(size, 0.0f);
     const int64_t stop = (part + 1) * x.B / parts;
     for (int64_t first = part * x.B / parts, many; first < stop; first += many) {

@@ -24,10 +24,10 @@ DTYPES = (jnp.float32, jnp.bfloat16)
 def fits(x: Pending | jax.Array, kernel: jax.Array) -> bool:
     """Whether these kernels take such a layer."""
     images = x.y if isinstance(x, Pending) else x
-    size, _, c, f = kernel.shape
+    *size, c, f = kernel.shape
     whole = f % CHANNELS == 0 and (c % CHANNELS == 0 or not isinstance(x, Pending))
-    known = whole and size in (1, 3) and images.dtype in DTYPES
-    return known and not kernels.missing()
+    known = size in ([1, 1], [3, 3]) and images.dtype in DTYPES and images.size > 0
+    return whole and known and not kernels.missing()
 
 
 def has_input_gradient(kernel: jax.Array) -> bool:
@@ -36,7 +36,7 @@ def has_input_gradient(kernel: jax.Array) -> bool:
 
 
 def layer(stride: int, keep: bool, x, kernel, mask, shape) -> tuple[Any, Any, Any]:
-    """What `fused.layer` returns, for an output of this shape."""
+    """The parts of what `fused.layer` returns, for an output of this shape."""
     images = _arrays(x)
     f, dtype = shape[3], images[0].dtype
     y, seen, kept = _call(
@@ -48,7 +48,7 @@ def layer(stride: int, keep: bool, x, kernel, mask, shape) -> tuple[Any, Any, An
         ),
         *images,
         kernel.astype(jnp.float32),
-        jnp.zeros(0) if mask is None else mask,
+        _floats(0) if mask is None else mask.astype(jnp.float32),
         stride=stride,
     )
     moments = None if mask is None else Moments(seen[0], seen[1 : 1 + f], seen[1 + f :])
@@ -100,7 +100,7 @@ def kernel_gradient(stride: int, x, kernel, mask, out, g) -> jax.Array:
 def _through(mask, out, g) -> tuple[jax.Array, jax.Array]:
     """The mask, and by what the gradients of the moments reach y: `[3, F]`."""
     if mask is None:
-        return jnp.zeros(len(out.y)), jnp.zeros((3, out.y.shape[3]))
+        return _floats(len(out.y)), _floats(3, out.y.shape[3])
     m = out.moments
     constant, slope = g.moments.mean / jnp.maximum(m.count, 1.0), 2 * g.moments.squares
     return mask.astype(jnp.float32), jnp.stack([constant, slope, m.mean])
@@ -108,7 +108,7 @@ def _through(mask, out, g) -> tuple[jax.Array, jax.Array]:
 
 def _arrays(x: Pending | jax.Array) -> tuple[jax.Array, ...]:
     """Images, normalisation, rest and its normalisation; empty where there is none."""
-    none = jnp.zeros(0)
+    none = _floats(0)
     if not isinstance(x, Pending):
         return x, none, _no_images(x), none
     return (
@@ -117,6 +117,10 @@ def _arrays(x: Pending | jax.Array) -> tuple[jax.Array, ...]:
         _no_images(x.y) if x.rest is None else x.rest,
         none if x.rest_norm is None else jnp.stack(x.rest_norm),
     )
+
+
+def _floats(*shape: int) -> jax.Array:
+    return jnp.zeros(shape, jnp.float32)
 
 
 def _no_images(like: jax.Array) -> jax.Array:

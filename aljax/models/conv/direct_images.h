@@ -6,6 +6,19 @@
 
 namespace {
 
+// Calls f(i, c) for every LANES of so many pixels of C channels; i counts all numbers.
+template <typename F>
+void each(int64_t pixels, int64_t C, F f) {
+  for (int64_t i = 0; i < pixels * C; i += C) {
+    for (int64_t c = 0; c < C; c += LANES) f(i + c, c);
+  }
+}
+
+// A normalisation (mean, factor, bias, C each) of LANES channels from c on.
+Lanes normalised(Lanes x, const float* norm, int64_t C, int64_t c) {
+  return (x - at(norm + c)) * at(norm + C + c) + at(norm + 2 * C + c);
+}
+
 // How an image of [H, W, C] lies among zeros, [rows, columns, C] with them.
 struct Frame {
   int64_t border;  // above it and to its left
@@ -16,16 +29,16 @@ struct Frame {
   }
 
   // Makes room for the image, writes the zeros, and returns where the image begins.
-  float* prepare(std::vector<float>& to, int64_t H, int64_t W, int64_t C) const {
+  float* prepare(Numbers& to, int64_t H, int64_t W, int64_t C) const {
     const int64_t across = columns * C, left = border * C, right = left + W * C;
-    to.resize(rows * across);
-    std::fill_n(to.begin(), border * across, 0.0f);
+    float* start = to.room(rows * across);
+    std::fill_n(start, border * across, 0.0f);
     for (int64_t h = border; h < border + H; ++h) {
-      std::fill_n(to.begin() + h * across, left, 0.0f);
-      std::fill_n(to.begin() + h * across + right, across - right, 0.0f);
+      std::fill_n(start + h * across, left, 0.0f);
+      std::fill_n(start + h * across + right, across - right, 0.0f);
     }
-    std::fill(to.begin() + (border + H) * across, to.end(), 0.0f);
-    return to.data() + border * across + left;
+    std::fill(start + (border + H) * across, start + rows * across, 0.0f);
+    return start + border * across + left;
   }
 };
 
@@ -66,7 +79,7 @@ struct Pending {
   }
 
   // The value of one image, in a frame; returns where it begins.
-  float* value(std::vector<float>& to, int64_t image, const Frame& frame) const {
+  float* value(Numbers& to, int64_t image, const Frame& frame) const {
     float* start = frame.prepare(to, H, W, C);
     for (int64_t h = 0; h < H; ++h) {
       float* row = start + h * frame.columns * C;
@@ -131,8 +144,8 @@ Moments moments(const T* y, int64_t high, int64_t wide, int64_t C) {
   return found;
 }
 
-// The gradient of y, through the moments too: what comes from a loss, and how y's own
-// deviation and the row of a batch add to it.
+// The gradient of y, through the moments too: what comes from a loss, and in real rows
+// (mask) what the moments add: through is constant, slope and mean, F each.
 template <typename T>
 struct Pulled {
   const T *g, *y;
@@ -149,12 +162,16 @@ struct Pulled {
         F(out.dimensions()[3]) {}
 
   // Of one image, in a frame.
-  void value(std::vector<float>& to, int64_t image, const Frame& frame) const {
+  void value(Numbers& to, int64_t image, const Frame& frame) const {
     float* start = frame.prepare(to, high, wide, F);
     const float real = mask[image];
     for (int64_t h = 0; h < high; ++h) {
       float* row = start + h * frame.columns * F;
       const int64_t from = (image * high + h) * wide * F;
+      if (real == 0) {
+        copy(g + from, wide * F, row);
+        continue;
+      }
       each(wide, F, [&](int64_t i, int64_t f) {
         const Lanes away = load(y + from + i) - at(through + 2 * F + f);
         const Lanes more = at(through + f) + at(through + F + f) * away;

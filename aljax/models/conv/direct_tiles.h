@@ -13,7 +13,7 @@ constexpr int64_t PASS = 128, PASS_NUMBERS = 1 << 21;
 
 // Whether a layer is one for tiles.
 bool by_tiles(int64_t size, int64_t stride, int64_t C) {
-  return size == 3 && stride == 1 && C % LANES == 0;
+  return size == 3 && stride == 1 && C % WHOLE == 0;
 }
 
 // How an image of high x wide outputs is cut.
@@ -31,25 +31,25 @@ struct Tiles {
   }
 };
 
-// Tiles at 36 points, [36][blocks of channels][tiles][a block], in memory that is not
-// cleared; points lie a little apart, lest they share a place in the cache.
+// Tiles at 36 points, [36][blocks of channels][tiles][a block]; points lie a little apart,
+// lest they share a place in the cache.
 class Points {
  public:
   const int64_t tiles, block, step;
 
-  Points(int64_t tiles, int64_t C)
+  Points(Numbers& memory, int64_t tiles, int64_t C)
       : tiles(tiles),
         block(LANES * registers(C)),
         step(tiles * C + LANES),
-        numbers_(new float[POINTS * step]) {}
+        numbers_(memory.room(POINTS * step)) {}
 
-  // A tile's channels from c on, at the first point.
+  // A tile's channels from c on to the end of their block, at the first point.
   float* find(int64_t tile, int64_t c) const {
-    return numbers_.get() + (c - c % block) * tiles + tile * block + c % block;
+    return numbers_ + (c - c % block) * tiles + tile * block + c % block;
   }
 
  private:
-  std::unique_ptr<float[]> numbers_;
+  float* numbers_;
 };
 
 // B' d, A' m and A y of winograd.py, along a line of six or four.
@@ -155,23 +155,23 @@ constexpr float G[SIDE][3] = {{1 / 4.0f, 0, 0},
                               {1 / 24.0f, -1 / 12.0f, 1 / 6.0f},
                               {0, 0, 1}};
 
-// A kernel at 36 points, or its gradient there: [36][C * F], in an order of its own.
+// A kernel at 36 points, [blocks of F][C][a block] each, or its gradient, [C][F] each.
 struct KernelPoints {
   const int64_t step;
-  std::unique_ptr<float[]> numbers;
+  Numbers numbers;
 
-  KernelPoints(int64_t C, int64_t F)
-      : step(C * F + LANES), numbers(new float[POINTS * step]) {}
+  KernelPoints(int64_t C, int64_t F) : step(C * F + LANES), numbers(POINTS * step) {}
+  float* point(int64_t p) const { return numbers.data() + p * step; }
 };
 
-// G w G' of a kernel [9, C, F], a point of which is [blocks of F][C][a block].
+// G w G' of a kernel [9, C, F].
 KernelPoints kernel_points(ffi::ThreadPool& pool, const float* kernel, int64_t C,
                            int64_t F) {
   const int64_t block = LANES * registers(F);
   KernelPoints points(C, F);
   in_parallel(pool, C, [&](int64_t c) {
     for (int64_t f = 0; f < F; f += LANES) {
-      float* to = points.numbers.get() + (f - f % block) * C + c * block + f % block;
+      float* to = points.point(0) + (f - f % block) * C + c * block + f % block;
       Lanes rows[SIDE][3];
       for (int64_t j = 0; j < 3; ++j) {
         Lanes w[3];
@@ -190,7 +190,7 @@ KernelPoints kernel_points(ffi::ThreadPool& pool, const float* kernel, int64_t C
   return points;
 }
 
-// Its transpose: points [C, F] each to the kernel [9, C, F].
+// Its transpose: the points of a gradient to the kernel's, [9, C, F].
 void kernel_of_points(ffi::ThreadPool& pool, const KernelPoints& points, float* kernel,
                       int64_t C, int64_t F) {
   in_parallel(pool, C, [&](int64_t c) {
@@ -199,7 +199,7 @@ void kernel_of_points(ffi::ThreadPool& pool, const KernelPoints& points, float* 
       Lanes rows[3][SIDE] = {}, all[9] = {};
       for (int64_t p = 0; p < POINTS; ++p) {
         for (int64_t k = 0; k < 3; ++k) {
-          rows[k][p / SIDE] += G[p % SIDE][k] * at(points.numbers.get() + p * points.step + i);
+          rows[k][p / SIDE] += G[p % SIDE][k] * at(points.point(p) + i);
         }
       }
       for (int64_t t = 0; t < 9; ++t) {
@@ -222,9 +222,9 @@ void convolve_tiles(ffi::ThreadPool& pool, int64_t B, int64_t high, int64_t wide
   const int64_t block = LANES * registers(F);
 
   in_groups(pool, B, tiles.count, [&](int64_t first, int64_t some) {
-    static thread_local std::vector<float> value;
+    static thread_local Numbers value, of_v, of_m;
     const int64_t T = some * tiles.count;
-    const Points v(T, C), m(T, F);
+    const Points v(of_v, T, C), m(of_m, T, F);
     for (int64_t i = 0; i < some; ++i) {
       read(value, first + i, tiles.frame(1));
       expand(value.data(), tiles, C, v, i * tiles.count);
@@ -232,7 +232,7 @@ void convolve_tiles(ffi::ThreadPool& pool, int64_t B, int64_t high, int64_t wide
     std::vector<Tap> taps(C / v.block);
     for (int64_t p = 0; p < POINTS; ++p) {
       for (int64_t f = 0; f < F; f += block) {
-        const float* weights = kernel.numbers.get() + p * kernel.step + f * C;
+        const float* weights = kernel.point(p) + f * C;
         for (int64_t c = 0; c < C; c += v.block) {
           taps[c / v.block] = {v.find(0, c) + p * v.step, weights + c * block};
         }
@@ -258,14 +258,15 @@ void tiles_kernel_gradient(ffi::ThreadPool& pool, int64_t B, int64_t high, int64
   const int64_t of_image = POINTS * tiles.count * (C + F);
   const int64_t most = std::max<int64_t>(1, PASS_NUMBERS / of_image);
   const int64_t images = std::min(B, std::max(most, POINTS * C * F / of_image));
-  const Points v(images * tiles.count, C), m(images * tiles.count, F);
+  Numbers of_v, of_m;
+  const Points v(of_v, images * tiles.count, C), m(of_m, images * tiles.count, F);
   const KernelPoints sum(C, F);
   const int n = registers(F);
 
   for (int64_t first = 0; first < B; first += images) {
     const int64_t some = std::min(images, B - first);
     in_parallel(pool, some, [&](int64_t i) {
-      static thread_local std::vector<float> value;
+      static thread_local Numbers value;
       read(value, first + i, tiles.frame(1));
       expand(value.data(), tiles, C, v, i * tiles.count);
       pull(value, first + i, tiles.frame(0));
@@ -273,7 +274,7 @@ void tiles_kernel_gradient(ffi::ThreadPool& pool, int64_t B, int64_t high, int64
     });
     in_parallel(pool, POINTS, [&](int64_t p) {
       const int64_t T = some * tiles.count;
-      float* of_point = sum.numbers.get() + p * sum.step;
+      float* of_point = sum.point(p);
       if (!first) std::fill_n(of_point, C * F, 0.0f);
       for (int64_t t = 0; t < T; t += PASS) {
         for (int64_t f = 0; f < F; f += m.block) {

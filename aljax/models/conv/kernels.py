@@ -4,6 +4,7 @@ import ctypes
 import functools
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -12,7 +13,12 @@ from pathlib import Path
 import jax
 
 SOURCE = Path(__file__).with_name("direct.cc")
-INCLUDED = ("direct_tiles.h", "direct_images.h", "direct_products.h")
+INCLUDED = (
+    "direct_tiles.h",
+    "direct_images.h",
+    "direct_products.h",
+    "direct_numbers.h",
+)
 FUNCTIONS = [
     f"aljax_{name}_{dtype}"
     for name in ("layer", "input_gradient", "kernel_gradient")
@@ -50,17 +56,15 @@ def _library() -> ctypes.CDLL:
     include = Path(jax.ffi.include_dir())
     files = SOURCE, *map(SOURCE.with_name, INCLUDED), include / "xla/ffi/api/c_api.h"
     made_of = b"".join(file.read_bytes() for file in files)
-    made_of += f"{OPTIONS} {_flags()}".encode()
+    made_of += f"{OPTIONS} {_flags()} {platform.libc_ver()}".encode()
     name = f"direct-{hashlib.sha256(made_of).hexdigest()[:16]}.so"
-    folder = Path(FOLDER).expanduser()
+    folder = Path(os.path.expanduser(FOLDER))
     if (folder / name).exists():
         return ctypes.CDLL(str(folder / name))
     compiler = shutil.which(os.environ.get("CXX", "c++"))
     if compiler is None:
         raise FileNotFoundError("there is no C++ compiler (c++, or what CXX names)")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # a home that cannot be written
+    if not _can_keep(folder):
         folder = Path(tempfile.mkdtemp(prefix="aljax-kernels-"))
     partly = folder / f"{name}.{os.getpid()}"
     command = [compiler, *OPTIONS, f"-I{include}", str(SOURCE), "-o", str(partly)]
@@ -74,6 +78,17 @@ def _library() -> ctypes.CDLL:
         partly.unlink(missing_ok=True)
 
 
+def _can_keep(folder: Path) -> bool:
+    """Whether libraries can be written there."""
+    if not folder.is_absolute():  # there is no home
+        return False
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
 def _flags() -> str:
     """What this processor can do; machines that share a home may differ."""
     cpuinfo = Path("/proc/cpuinfo")
@@ -85,6 +100,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, subprocess.TimeoutExpired):
         return f"the C++ compiler took longer than {COMPILE_SECONDS} s"
     if isinstance(error, subprocess.CalledProcessError):
-        said = error.stderr.strip().splitlines() or [f"status {error.returncode}"]
-        return f"the C++ compiler failed: {said[0]}"
+        lines = error.stderr.strip().splitlines() or [f"status {error.returncode}"]
+        said = next((line for line in lines if "error" in line), lines[0])
+        return f"the C++ compiler failed: {said}"
     return str(error)

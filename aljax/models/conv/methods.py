@@ -2,8 +2,9 @@
 
 On a GPU the vendor library's kernels are used, forward and backward. XLA's CPU backend
 has slow convolutions, and inside a loop it compiles their gradients to a naive kernel;
-there, everything is matrix products: of patches, or of tiles in Winograd's domain, a
-few images at a time so that what is expanded stays in the cache.
+there, what the kernels of `direct.py` do not take is matrix products: of patches, or of
+tiles in Winograd's domain, a few images at a time so that what is expanded stays in the
+cache.
 """
 
 from collections.abc import Callable

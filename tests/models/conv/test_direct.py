@@ -49,7 +49,7 @@ KERNELS = [(3, 1), (3, 2), (1, 1), (1, 2)]  # size, stride
 SHAPES = [(32, 32, 16, 16), (7, 9, 32, 64), (4, 4, 96, 48), (5, 1, 16, 32)]
 # Each kernel meets each shape and each kind of images once.
 CASES = [
-    (*KERNELS[i], *SHAPES[j], INPUTS[(i + j) % 4], bool(i % 2), j != i)
+    (*KERNELS[i], *SHAPES[j], INPUTS[(i + j) % 4], bool((i + j // 2) % 2), j != i)
     for i, j in itertools.product(range(4), range(4))
 ]
 
@@ -110,6 +110,37 @@ def test_bfloat16_is_rounded_once(case):
         nearest = nearest[0]._replace(moments=ours[0].moments), *nearest[1:]
     for a, b in zip(*map(jax.tree.leaves, (ours, nearest)), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_bfloat16_is_the_nearest():
+    """Ties go to the even one, too large numbers to infinity, and NaN stays."""
+    x = np.random.default_rng(0).standard_normal((1, 4, 96, 16), dtype=np.float32)
+    x[0, 0, :5, :] = np.array([3.3e38, -3.39e38, np.inf, np.nan, 0])[:, None]
+    x, tie = jnp.asarray(x, jnp.bfloat16), 1 + 2**-8
+    kernel = jnp.full((1, 1, 16, 16), tie) * jnp.eye(16)
+    y, _, _ = direct.layer(1, False, x, kernel, None, x.shape)
+    exact = x.astype("float32") @ kernel[0, 0]
+    nearest = exact.astype("bfloat16").astype("float32")
+    np.testing.assert_array_equal(y.astype("float32"), nearest)
+    assert jnp.isinf(y).any() and jnp.isnan(y).any()
+
+
+@pytest.mark.parametrize("size, stride", [(3, 1), (3, 2), (1, 1)])
+def test_many_small_images(size, stride):
+    """Of which a thread takes several at once."""
+    random = np.random.default_rng(0)
+    x, kernel = (
+        images(random, INPUTS[1], 300, 2, 2, 64),
+        drawn(random, size, size, 64, 128),
+    )
+    mask, shape = jnp.ones(300), output_shape((300, 2, 2, 64), kernel.shape, stride)
+    theirs = _run(products, stride, False, x, kernel, mask)
+    assert_close(direct.layer(stride, False, x, kernel, mask, shape), tuple(theirs))
+    g = jax.tree.map(lambda a: drawn(random, *a.shape), theirs)
+    saved = x, kernel, mask, theirs, g
+    dx, dkernel = _gradients(products, stride, *saved)
+    assert_close(direct.input_gradient(stride, *saved), dx)
+    assert_close(direct.kernel_gradient(stride, *saved), dkernel)
 
 
 @pytest.mark.parametrize("c", [1, 3, 5])

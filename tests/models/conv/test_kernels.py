@@ -61,6 +61,12 @@ def test_no_compiler(tmp_path):
     assert "no C++ compiler" in missing and not fits
 
 
+def test_nothing_can_be_kept(tmp_path):
+    """Then each process compiles its own."""
+    (tmp_path / ".cache").write_text("not a folder")
+    assert said(tmp_path)[0] in ("", said(tmp_path / "other")[0])
+
+
 def test_the_switch(tmp_path):
     assert said(tmp_path, ALJAX_KERNELS="off") == ("ALJAX_KERNELS=off", False)
     with pytest.raises(AssertionError, match="choose on or off"):
