@@ -11,6 +11,7 @@ from typing import Any
 
 import sheet_charts
 from sheet_charts import Bar, Dot, bars, bounds_of, dots
+from sheet_counts import HEAD, cells
 from sheet_tasks import WORDS
 from sheet_words import answers, lead, model_name, name_of
 
@@ -27,6 +28,7 @@ def page(report: dict[str, Any]) -> str:
         _rates(report["rows"]),
         _throughput_table(report),
         _ceilings(report["ceilings"]),
+        _counts(report.get("counts", [])),
         _scaling(report),
         _made(report),
     )
@@ -228,6 +230,11 @@ def _ceilings(ceilings: dict[str, dict]) -> str:
         caption = "One process each, the median of 15 repetitions."
         figures.append(_figure(title, bars(groups, title), caption))
     return _section("Ceilings", f'<div class="pair">{"".join(figures)}</div>')
+
+
+def _counts(counts: list[dict[str, Any]]) -> str:
+    table = _table("Counted for an H100, timed here", HEAD, map(cells, counts), 1)
+    return _section("A step", table) if counts else ""
 
 
 def _scaling(report: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import scaling
 import throughput
+from sheet_counts import counts
 from sheet_tasks import FIRST, MANNERS, PRECISIONS, has_torch, scaling_flags
 
 NO_TIME = "no time was left"
@@ -15,9 +16,13 @@ NO_TIME = "no time was left"
 def results(flags: argparse.Namespace, found: dict[str, dict]) -> dict[str, Any]:
     """Everything that a page shows, out of the single measurements by name."""
     top = ceilings(found)
+    made = rows(found, {p: c["flops"] for p, c in top.items()})
+    copies = [c["copy_bytes_per_second"] for c in top.values()]
+    gpu = found.get(FIRST, {}).get("platform", "cpu") != "cpu" and flags.width == 64
     return {
         "ceilings": top,
-        "rows": rows(found, {p: c["flops"] for p, c in top.items()}),
+        "rows": made,
+        "counts": counts(made, max(copies, default=None)) if gpu else [],
         "calibration": found.get("calibration"),
         "bits": bits(found),
         "scaling": scaling_rows(flags, found),

@@ -54,6 +54,7 @@ def answer(task):
         model, phase, precision, side, number = rest
         rate = ROUND[side] * int(number)
         own = {"model": model, "phase": phase, "precision": precision}
+        own["batch_size"] = 128 if phase == "train" else 512
         return measurement(rate, side, **own)
     if part == "bits":
         weights = "x" if rest[1] == "anew" else "y"
@@ -114,6 +115,19 @@ def test_all_is_measured_once_and_the_page_says_it(flags, monkeypatch):
     assert "Not measured" not in page and "http" not in page.replace("w3.org", "")
     asked, _ = carry_out(monkeypatch, flags)
     assert asked == []
+
+
+def test_a_gpu_shows_what_its_steps_are_made_of(flags, monkeypatch):
+    monkeypatch.setitem(ABOUT, "platform", "gpu")
+    _, report = carry_out(monkeypatch, flags, 500.0)
+    train, score = report["counts"]
+    assert train["program"] == "resnet18/float32/train/1" and score["kernels"] == 73
+    assert train["seconds"] == pytest.approx(128 / 90)
+    moved = train["gigabytes"] * 1e9 * 90 / 128
+    assert train["bytes_per_second"] == pytest.approx(moved)
+    assert train["copy_share"] == pytest.approx(moved / ABOUT["copy_bytes_per_second"])
+    page = (flags.out / "index.html").read_text()
+    assert "<td>resnet18, float32, train</td>" in page
 
 
 def test_what_there_is_no_time_for_is_said_and_taken_up(flags, monkeypatch):
