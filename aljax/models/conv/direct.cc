@@ -6,7 +6,7 @@
 // number of threads gives the same bits.
 //
 // Images are [B, H, W, C], of float32 or bfloat16, kernels [S, S, C, F] of float32, which
-// all is computed in. C and F are multiples of LANES, but for the C of a layer and of its
+// all is computed in. C and F are multiples of WHOLE, but for the C of a layer and of its
 // kernel's gradient.
 
 #include "direct_tiles.h"
