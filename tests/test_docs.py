@@ -59,14 +59,17 @@ def test_there_is_a_file_for_each():
 def killed_between_cycles(run: Path) -> Callable:
     """Ends processes as a lost node does, once a run has its first row."""
 
+    rows = run / "cycles.jsonl"
+
     def kill(started):
         deadline = time.monotonic() + 120
-        while not (run / "cycles.jsonl").exists() and time.monotonic() < deadline:
+        while not rows.exists() or not rows.stat().st_size:
+            assert time.monotonic() < deadline
             time.sleep(0.01)
         for process in started:
             os.killpg(process.pid, signal.SIGKILL)
         together.finish(started)
-        assert len((run / "cycles.jsonl").read_text().splitlines()) == 1
+        assert len(rows.read_text().splitlines()) == 1
 
     return kill
 
