@@ -6,14 +6,16 @@ share of a training. The learning rates in RATES were searched by `configs/tune.
 other settings of the optimizers are the authors'. Parts, behind a colon:
 
     resnet18    four optimizers, random and learning loss (what no name stands for)
+    strategies  Adam, the best of the search, under every other strategy
+    switch      Adam first, SGD for the last third
     authors     SGD and Adam with the authors' own rates: what tuning changes
-    switch      Adam first, SGD for the last third; to be laid beside resnet18
-    strategies  one optimizer under every strategy, 5 trials
-    leak        weights fresh in each cycle, kept through a trial, kept for ever
+    leak        SGD, whose weights are kept through a trial, or for ever
 
-Expected: nothing is published at this size. RATES are of a first, small search, in
-`benchmarks/study/tuning.csv`: one trial of 1,500 labels, 500 of them held out; five
-rates of SGD, three of Adam and AdamW, two of RMSProp, the lower of which is the best.
+All but the first are made to lie beside it in one report, and repeat no run of it. The
+first two have five trials, the others three.
+
+Expected: nothing is published at this size. What was tried for RATES, and how accurate
+it was on held-out images, is in `benchmarks/study/tuning.csv`.
 
 Command: python launch.py --config=configs/cifar10_study.py --workdir=runs/resnet18
 A part: the same with --config=configs/cifar10_study.py:leak --workdir=runs/leak
@@ -26,15 +28,18 @@ from aljax.strategies import STRATEGIES
 # Network -> optimizer -> learning rate. A network that is searched is a line here, and
 # a part of its name.
 RATES = {
-    "resnet18": {"sgd": 0.03, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.0001},
+    "resnet18": {"sgd": 0.01, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.00003},
 }
 BOTH = ("random", "learning_loss")
 PARTS = {
     **{name: {"optimizer": tuple(RATES[name]), "strategy": BOTH} for name in RATES},
     "authors": {"optimizer": ("sgd", "adam"), "strategy": BOTH},
     "switch": {"optimizer": ("adam_sgd",), "strategy": BOTH},
-    "strategies": {"strategy": tuple(STRATEGIES)},
-    "leak": {"reset": ("cycle", "trial", "never")},
+    "leak": {"reset": ("trial", "never")},
+    "strategies": {
+        "optimizer": ("adam",),
+        "strategy": tuple(name for name in STRATEGIES if name not in BOTH),
+    },
 }
 
 
@@ -63,7 +68,7 @@ def get_config(part: str = "resnet18") -> Config:
         width=16,
         epochs=15,
         batch_size=64,
-        trials=5 if part == "strategies" else 3,
+        trials=5 if part in ("resnet18", "strategies") else 3,
         cycles=6,
         initial=500,
         budget=500,
