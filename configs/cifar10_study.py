@@ -6,13 +6,13 @@ share of a training. The learning rates in RATES were searched by `configs/tune.
 other settings of the optimizers are the authors'. Parts, behind a colon:
 
     resnet18    four optimizers, random and learning loss (what no name stands for)
-    strategies  Adam, the best of the search, under every other strategy
-    switch      Adam first, SGD for the last third
+    strategies  every strategy, with Adam, the best of the search
+    switch      Adam first, SGD for the last third, beside either alone
     authors     SGD and Adam with the authors' own rates: what tuning changes
-    leak        SGD, whose weights are kept through a trial, or for ever
+    leak        weights fresh in each cycle, kept through a trial, kept for ever
 
-All but the first are made to lie beside it in one report, and repeat no run of it. The
-first two have five trials, the others three.
+The first two have five trials, the others three. A run that is in several parts is the
+same in each, and its folder may be copied.
 
 Expected: nothing is published at this size. What was tried for RATES, and how accurate
 it was on held-out images, is in `benchmarks/study/tuning.csv`.
@@ -34,12 +34,9 @@ BOTH = ("random", "learning_loss")
 PARTS = {
     **{name: {"optimizer": tuple(RATES[name]), "strategy": BOTH} for name in RATES},
     "authors": {"optimizer": ("sgd", "adam"), "strategy": BOTH},
-    "switch": {"optimizer": ("adam_sgd",), "strategy": BOTH},
-    "leak": {"reset": ("trial", "never")},
-    "strategies": {
-        "optimizer": ("adam",),
-        "strategy": tuple(name for name in STRATEGIES if name not in BOTH),
-    },
+    "switch": {"optimizer": ("sgd", "adam", "adam_sgd"), "strategy": BOTH},
+    "leak": {"reset": ("cycle", "trial", "never")},
+    "strategies": {"optimizer": ("adam",), "strategy": tuple(STRATEGIES)},
 }
 
 
