@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aljax.report import comparisons, sentences, wording
-from aljax.report.comparisons import BASELINE, NAMES, Comparison
+from aljax.report import comparisons, matches, sentences, wording
+from aljax.report.comparisons import Comparison
+from aljax.report.matches import BASELINE, NAMES
 from aljax.report.names import listed
 from aljax.report.pairs import compared_pairs, told
 from aljax.report.runs import Study
@@ -14,6 +15,7 @@ from aljax.report.settings import Setting
 
 AREA = "accuracy averaged over the budget (AUBC)"
 _NOT_ASKED = "Not asked: "
+_MOST_PAIRS = 10  # comparisons that are all told
 EXAMPLES = {
     "optimizer": "{'optimizer': ('sgd', 'adamw')}",
     "model": "{'model': ('resnet18', 'resnet34')}",
@@ -25,7 +27,7 @@ EXAMPLES = {
 class Answer:
     """What the runs of one setting say to one question."""
 
-    question: str  # Q1 … Q4
+    question: str  # Q1 … Q5
     title: str
     setting: str  # its name; "": the only one
     sentence: str
@@ -35,29 +37,34 @@ class Answer:
 
 
 def answers(study: Study) -> tuple[Answer, ...]:
-    """Q1 optimizers, Q2 networks, Q3 cost, Q4 strategies; setting by setting.
+    """Q1 optimizers, Q2 networks, Q3 cost, Q4 strategies, Q5 settings.
 
-    Questions that the runs of a setting cannot be asked come after the others.
+    Setting by setting; what other settings change comes after the first. A question
+    that no setting can be asked comes last, once.
     """
-    found = []
-    for setting in study.settings:
-        if setting.cells:
-            others = [s for s in study.settings if s is not setting]
-            four = [
-                _levels(setting, others, "optimizer", "Q1", "Which optimizer?"),
-                _levels(setting, others, "model", "Q2", "Which network?"),
-                _cost(setting),
-                _strategies(setting, others),
-            ]
-            found += sorted(four, key=lambda a: a.sentence.startswith(_NOT_ASKED))
-    return tuple(found)
+    found: list[Answer] = []
+    settings = [setting for setting in study.settings if setting.cells]
+    for setting in settings:
+        others = [s for s in study.settings if s is not setting]
+        found += [
+            _levels(setting, others, "optimizer", "Q1", "Which optimizer?"),
+            _levels(setting, others, "model", "Q2", "Which network?"),
+            _cost(setting),
+            _strategies(setting, others),
+        ]
+        if setting is settings[0]:
+            found += _between_settings(settings)
+    asked = [a for a in found if not a.sentence.startswith(_NOT_ASKED)]
+    known = {answer.question for answer in asked}
+    unasked = [a for a in found[:4] if a.question not in known]
+    return (*asked, *unasked)
 
 
 def _levels(
     setting: Setting, others: Sequence[Setting], by: str, question: str, title: str
 ) -> Answer:
     """Q1 and Q2: which level leads, and whether that is established."""
-    levels = comparisons.levels(setting, by)
+    levels = matches.levels(setting, by)
     if len(levels) < 2:
         return _unasked(setting, others, by, question, title)
     family = comparisons.family(setting, by)
@@ -70,12 +77,12 @@ def _levels(
         f"%: {sentences.verdicts(leads)} ({sentences.basis(family)})."
     )
     averaged = sentences.averaged(by, family)
-    under = sentences.shown_strategies(comparisons.questioned(setting))
     details = [
-        f"Compared under {under}"
+        f"Compared under {sentences.under_which(family)}"
         + f"; {averaged} of a trial are averaged first" * bool(averaged)
         + "."
     ]
+    details += sentences.narrower(family)
     details += [sentences.pair(c) for c in family]
     shown = [*leads, *(c for c in family if c.interactions() and not _among(c, leads))]
     details += [text for c in shown for text in sentences.parts(c)]
@@ -115,12 +122,43 @@ def _strategies(setting: Setting, others: Sequence[Setting]) -> Answer:
     sentence = f"In {AREA}, {sentences.verdicts(family)} ({sentences.basis(family)})."
     averaged = sentences.averaged("strategy", family)
     details = [f"Averaged inside a trial first: {averaged}."] * bool(averaged)
+    details += sentences.narrower(family)
     for c in family:
         details += [sentences.pair(c), sentences.ratio(c), *sentences.parts(c)]
-    details += [sentences.pair(c) for c in comparisons.family(setting, "strategy")]
+    details += _choosing(comparisons.family(setting, "strategy"))
     details += sentences.left_out(family)
     details += sentences.unpaired(family, setting.strategies, "strategy")
     return _answer(setting, question, title, sentence, details, family)
+
+
+def _choosing(family: Sequence[Comparison]) -> list[str]:
+    """Strategies that choose, with each other; of many pairs what is established."""
+    if len(family) <= _MOST_PAIRS:
+        return [sentences.pair(c) for c in family]
+    shown = [c for c in family if c.established]
+    lead = (
+        f"Of {len(family)} comparisons of strategies that choose with each other, "
+        f"{len(shown) or 'none'} {'is' if len(shown) < 2 else 'are'} established "
+        f"({sentences.basis(family)}); the table has all."
+    )
+    return [lead, *(sentences.pair(c) for c in shown)]
+
+
+def _between_settings(settings: Sequence[Setting]) -> list[Answer]:
+    """Q5: what the other settings change; nothing where there is one, or no pair."""
+    family = comparisons.between_settings(settings)
+    if not family:
+        return []
+    sentence = f"In {AREA}, {sentences.verdicts(family)} ({sentences.basis(family)})."
+    averaged = sentences.averaged("setting", family)
+    details = [f"Averaged inside a trial first: {averaged}."] * bool(averaged)
+    details += sentences.narrower(family)
+    for c in family:
+        details += [sentences.pair(c), *sentences.parts(c)]
+    details += sentences.left_out(family)
+    title = "What do settings change?"
+    # Said of several settings, so it stands under none of their names.
+    return [_answer(None, "Q5", title, sentence, details, family)]
 
 
 def _cost(setting: Setting) -> Answer:
@@ -133,7 +171,7 @@ def _cost(setting: Setting) -> Answer:
 
 
 def _answer(
-    setting: Setting,
+    setting: Setting | None,
     question: str,
     title: str,
     sentence: str,
@@ -141,14 +179,15 @@ def _answer(
     shown: Iterable[Comparison],
 ) -> Answer:
     established = any(c.established for c in shown)
-    return Answer(question, title, setting.name, sentence, tuple(details), established)
+    name = setting.name if setting else ""
+    return Answer(question, title, name, sentence, tuple(details), established)
 
 
 def _unasked(
     setting: Setting, others: Sequence[Setting], by: str, question: str, title: str
 ) -> Answer:
     """What is lacking to ask a question at all, and how to get it."""
-    levels = [NAMES[by](level) for level in comparisons.levels(setting, by)]
+    levels = [NAMES[by](level) for level in matches.levels(setting, by)]
     if by == "strategy" and BASELINE not in setting.strategies:
         why = "random, with which choosing is compared, was not run."
     else:
@@ -163,7 +202,7 @@ def _unasked(
     elsewhere = {
         NAMES[by](level)
         for other in others
-        for level in comparisons.levels(other, by)
+        for level in matches.levels(other, by)
         if NAMES[by](level) not in levels
     }
     if elsewhere:

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from aljax.report.comparisons import OTHERS, blocks_of, cell_of, match
+from aljax.report.matches import OTHERS, blocks_of, cell_of, match
 from aljax.report.settings import Setting
 from aljax.report.statistics import FEWEST, paired, penalty_matrix
 

@@ -6,65 +6,28 @@ share images and luck, and are no trials of their own.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from aljax.report import names
 from aljax.report.leaks import bar
-from aljax.report.record import FOLDERS, Record
-from aljax.report.settings import Cell, Setting
-from aljax.report.statistics import FEWEST, LEVEL, Paired, holm, paired
+from aljax.report.matches import (
+    BASELINE,
+    NAMES,
+    Block,
+    Match,
+    Sides,
+    begun,
+    blocks_of,
+    levels,
+    pair_runs,
+    part_of,
+)
+from aljax.report.record import Record
+from aljax.report.settings import IMAGES, Setting, own_settings
+from aljax.report.statistics import LEVEL, Paired, holm, paired
 
 ALPHA = 1 - LEVEL
-BASELINE = "random"
-# What the runs of a comparison share, by what it compares.
-OTHERS = {
-    "optimizer": ("model", "strategy"),
-    "model": ("optimizer", "strategy"),
-    "strategy": ("model", "optimizer"),
-}
-NAMES = {
-    "optimizer": names.optimizer_name,
-    "model": names.model_name,
-    "strategy": names.strategy_name,
-}
-Block = tuple[str, str]  # values of OTHERS
-Unit = tuple[int, int]  # seed and trial
-
-
-@dataclass(frozen=True)
-class Match:
-    """Finished runs of two levels that share block and trial."""
-
-    blocks: tuple[Block, ...]
-    units: tuple[Unit, ...]
-    runs: tuple[tuple[tuple[Record, ...], ...], ...]  # [2][blocks][units]
-
-    @property
-    def aubc(self) -> np.ndarray:
-        """Percent `[2, units]`, blocks averaged."""
-        areas = [[[r.aubc for r in block] for block in side] for side in self.runs]
-        return 100 * np.mean(areas, axis=1)
-
-    @property
-    def accuracies(self) -> np.ndarray:
-        """Percent `[2, units, budgets]`, blocks averaged."""
-        curves = [[[r.accuracies for r in b] for b in side] for side in self.runs]
-        return 100 * np.mean(curves, axis=1)
-
-    @property
-    def labelled(self) -> np.ndarray:
-        """Labels of each cycle `[budgets]`."""
-        return self.runs[0][0][0].labelled
-
-    def differences(self, part: Callable[[Block], str]) -> dict[str, np.ndarray]:
-        """Differences of the area in points `[units]`, blocks of one part averaged."""
-        areas = [[[r.aubc for r in block] for block in side] for side in self.runs]
-        gains = 100 * np.subtract(*map(np.array, areas))
-        names_ = np.array([part(block) for block in self.blocks])
-        return {str(n): gains[names_ == n].mean(0) for n in dict.fromkeys(names_)}
 
 
 @dataclass(frozen=True)
@@ -77,7 +40,7 @@ class Comparison:
     match: Match
     result: Paired
     within: dict[str, Paired]  # the same for each network, optimizer or pair alone
-    left_out: tuple[str, ...]  # runs without a partner, and why
+    left_out: tuple[tuple[str, str], ...]  # folders of runs without a partner, and why
     bar: str  # why nothing can be established: a leak; "": nothing is in the way
     p_holm: float | None = None
 
@@ -117,88 +80,16 @@ class Comparison:
         )
 
 
-def levels(setting: Setting, by: str) -> tuple[str, ...]:
-    """The optimizers, networks or strategies of a setting, in the usual order."""
-    of = {
-        "optimizer": setting.optimizers,
-        "model": setting.models,
-        "strategy": setting.strategies,
-    }
-    return of[by]
-
-
-def questioned(setting: Setting) -> tuple[str, ...]:
-    """The strategies under which optimizers and networks are compared.
-
-    Those that choose; random where there is no other.
-    """
-    choosing = tuple(s for s in setting.strategies if s != BASELINE)
-    return choosing or setting.strategies
-
-
-def cell_of(by: str, level: str, block: Block) -> Cell:
-    """The cell of one level in a block."""
-    fields = dict(zip(OTHERS[by], block, strict=True)) | {by: level}
-    return tuple(fields[name] for name in FOLDERS)
-
-
-def blocks_of(setting: Setting, by: str) -> tuple[Block, ...]:
-    """What a level may meet another in: of optimizers, each (network, strategy)."""
-    asked = questioned(setting) if by != "strategy" else setting.strategies
-    found = {}
-    for cell in setting.cells:
-        fields = dict(zip(FOLDERS, cell, strict=True))
-        if fields["strategy"] in asked:
-            found[tuple(fields[name] for name in OTHERS[by])] = None
-    return tuple(found)
-
-
-def match(
-    setting: Setting, by: str, first: str, second: str, blocks: Iterable[Block]
-) -> Match | None:
-    """Pairs finished runs; None where no trial is in both.
-
-    A trial counts if both levels finished it in every block. Blocks that would leave
-    fewer trials than a test takes, or none at all, are given up, the shortest first.
-    """
-    found: dict[Block, dict[Unit, tuple[Record, Record]]] = {}
-    for block in blocks:
-        one, two = (
-            {record.unit: record for record in setting.done(*cell_of(by, level, block))}
-            for level in (first, second)
-        )
-        if one.keys() & two.keys():
-            found[block] = {u: (one[u], two[u]) for u in one.keys() & two.keys()}
-    if not found:
-        return None
-    least = min(FEWEST, max(map(len, found.values())))
-    while len(set.intersection(*map(set, found.values()))) < least:
-        del found[min(found, key=lambda block: len(found[block]))]
-    units = tuple(sorted(set.intersection(*map(set, found.values()))))
-    runs = tuple(
-        tuple(tuple(found[block][u][side] for u in units) for block in found)
-        for side in (0, 1)
-    )
-    return Match(tuple(found), units, runs)
-
-
-def _left_out(
-    setting: Setting,
-    by: str,
-    sides: Sequence[str],
-    blocks: Iterable[Block],
-    used: Match,
-) -> tuple[str, ...]:
-    """Why runs of two levels have no part in their comparison."""
+def _left_out(runs: Mapping[Block, Sides], used: Match) -> tuple[tuple[str, str], ...]:
+    """Runs of two sides that have no part in their comparison, and why."""
     kept = {id(r) for side in used.runs for block in side for r in block}
-    reasons = []
-    for block in blocks:
-        for level in sides:
-            for record in setting.begun(*cell_of(by, level, block)):
-                if id(record) in kept:
-                    continue
-                reasons.append(f"{record.folder} {_why(record, block in used.blocks)}")
-    return tuple(reasons)
+    return tuple(
+        (record.folder, _why(record, block in used.blocks))
+        for block, sides in runs.items()
+        for side in sides
+        for record in side
+        if id(record) not in kept
+    )
 
 
 def _why(record: Record, used: bool) -> str:
@@ -214,25 +105,22 @@ def compare(
     setting: Setting, by: str, first: str, second: str, blocks: Sequence[Block]
 ) -> Comparison | None:
     """Compares two levels by the area under the budget curve; None: no common trial."""
-    whole = match(setting, by, first, second, blocks)
+    runs = begun(setting, by, first, second, blocks)
+    return _compare(by, first, second, runs, bar(setting))
+
+
+def _compare(
+    by: str, first: str, second: str, runs: Mapping[Block, Sides], barred: str
+) -> Comparison | None:
+    whole = pair_runs(runs)
     if whole is None:
         return None
-    parts: dict[str, list[Block]] = {}
+    parts: dict[str, dict[Block, Sides]] = {}
     for block in whole.blocks:
-        parts.setdefault(part_of(by, block), []).append(block)
-    within = {}
-    for name, some in parts.items():
-        within[name] = paired(*match(setting, by, first, second, some).aubc)
-    out = _left_out(setting, by, (first, second), blocks, whole)
-    result = paired(*whole.aubc)
-    return Comparison(by, first, second, whole, result, within, out, bar(setting))
-
-
-def part_of(by: str, block: Block) -> str:
-    """What a block is shown by: the network for optimizers, the pair for strategies."""
-    if by == "strategy":
-        return names.pair_name(*block)
-    return NAMES[OTHERS[by][0]](block[0])
+        parts.setdefault(part_of(by, block), {})[block] = runs[block]
+    within = {name: paired(*pair_runs(some).aubc) for name, some in parts.items()}
+    out, result = _left_out(runs, whole), paired(*whole.aubc)
+    return Comparison(by, first, second, whole, result, within, out, barred)
 
 
 def _turned(found: Paired) -> Paired:
@@ -267,3 +155,45 @@ def against_random(setting: Setting) -> tuple[Comparison, ...]:
     blocks = blocks_of(setting, "strategy")
     others = [s for s in setting.strategies if s != BASELINE]
     return _corrected(compare(setting, "strategy", s, BASELINE, blocks) for s in others)
+
+
+def between_settings(settings: Sequence[Setting]) -> tuple[Comparison, ...]:
+    """Every other setting against the first, with Holm's correction over all.
+
+    Cells that both have are compared, if their runs differ in what the settings differ
+    in; none where images or budgets differ, or one side was not tested.
+    """
+    base, *others = (setting for setting in settings if setting.cells)
+    return _corrected(
+        _compare(
+            *("setting", other.name, base.name),
+            *(_cells_of_both(other, base), bar(other) or bar(base)),
+        )
+        for other in others
+        if _alike(other, base)
+    )
+
+
+def _alike(one: Setting, two: Setting) -> bool:
+    """Whether accuracies of two settings are of the same images and budgets."""
+    budgets = {tuple(r.labelled) for s in (one, two) for r in s.runs if r.done}
+    images = {setting.fields.get(IMAGES) for setting in (one, two)}
+    return len(budgets) == len(images) == 1 and one.held_out == two.held_out
+
+
+def _cells_of_both(one: Setting, two: Setting) -> dict[Block, Sides]:
+    """Runs of the cells that two settings have, unless they are the same runs."""
+    fields = {**one.fields, **two.fields}
+    other = any(
+        one.fields.get(name) != two.fields.get(name)
+        for name in fields
+        if not name.startswith("optimizers.")
+    )
+    found = {}
+    for cell in one.cells:
+        sides = [setting.begun(*cell) for setting in (one, two)]
+        if all(sides):
+            one_, two_ = (own_settings(side[0]) for side in sides)
+            if other or one_ != two_:
+                found[cell] = sides
+    return found

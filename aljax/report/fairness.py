@@ -210,6 +210,6 @@ def settings(study: Study) -> Iterator[Doubt]:
         yield Doubt(
             "settings",
             f"Runs differ in {listed(parts)} and are told in "
-            f"{counted(len(study.settings), 'setting')} that are never mixed or "
-            f"compared ({described}{'; …' * (len(study.settings) > SHOWN)}).",
+            f"{counted(len(study.settings), 'setting')} that are never mixed "
+            f"({described}{'; …' * (len(study.settings) > SHOWN)}).",
         )

@@ -63,6 +63,9 @@ def cell_name(model: str, optimizer: str, strategy: str) -> str:
 
 def field_name(field: str) -> str:
     """What a page calls a field of a row or of a configuration."""
+    if field.startswith("optimizers."):
+        _, optimizer, field = field.split(".", 2)
+        return f"{optimizer_name(optimizer)} {field.replace('_', ' ')}"
     return FIELDS.get(field, field.replace("_", " "))
 
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from aljax.report import made, names, sheets, svg
 from aljax.report.contents import Report
-from aljax.report.gallery import accuracy, compared, cost, details
+from aljax.report.gallery import accuracy, between, compared, cost, details
 from aljax.report.gallery.picture import Missing, Picture, main_pair
 from aljax.report.settings import Setting
 from aljax.report.sheets import Sheet
@@ -113,17 +113,13 @@ class _Sections:
         self._settings = [s for s in report.study.settings if s.cells]
 
     def main(self) -> tuple[Block, ...]:
-        """The main figure of every setting."""
-        return tuple(
-            Block(
-                setting.name,
-                (
-                    self._draw(
-                        accuracy.main(setting, self._palette, self._report.reference)
-                    ),
-                ),
-            )
-            for setting in self._settings
+        """The main figure: of what settings change, and of every setting."""
+        palette, reference = self._palette, self._report.reference
+        changed = between.by_setting(self._settings)
+        first = (Block("", (self._draw(changed),)),) if changed else ()
+        return first + tuple(
+            Block(s.name, (self._draw(accuracy.main(s, palette, reference)),))
+            for s in self._settings
         )
 
     def all(self) -> tuple[Section, ...]:
@@ -134,12 +130,7 @@ class _Sections:
             self._section(
                 "curves", "Curves", lambda s: accuracy.more_curves(s, palette), ()
             ),
-            self._section(
-                "tables",
-                "Tables",
-                lambda s: [],
-                ("pairs", "labels"),
-            ),
+            self._section("tables", "Tables", lambda s: [], ("pairs", "labels")),
             self._section(
                 "random",
                 "Against random",
@@ -155,6 +146,7 @@ class _Sections:
                 ],
                 ("optimizers", "networks"),
             ),
+            self._between_settings(),
             self._section("classes", "Classes", details.classes, ("classes",)),
             self._section(
                 "calibration",
@@ -167,6 +159,12 @@ class _Sections:
             ),
         )
         return tuple(section for section in made if section.blocks)
+
+    def _between_settings(self) -> Section:
+        """What every other setting changes."""
+        tables = tuple(t for t in self._report.tables if t.section == "settings")
+        blocks = (Block("", (), tables),) if tables else ()
+        return Section("settings", "Between settings", blocks)
 
     def _section(
         self,

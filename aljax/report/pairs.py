@@ -1,18 +1,25 @@
 """Pairs of network and optimizer: what each reaches under one budget, at what cost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from aljax.report import names, wording
 from aljax.report.best import Unit, ahead
-from aljax.report.comparisons import questioned
 from aljax.report.leaks import bar
+from aljax.report.matches import shared
 from aljax.report.record import Record
 from aljax.report.sentences import shown_strategies
 from aljax.report.settings import Setting
-from aljax.report.statistics import Estimate, estimate, labels_needed, paired, pareto
+from aljax.report.statistics import (
+    FEWEST,
+    Estimate,
+    estimate,
+    labels_needed,
+    paired,
+    pareto,
+)
 
 
 @dataclass(frozen=True)
@@ -46,25 +53,33 @@ class Pair:
 
 
 def compared_pairs(setting: Setting) -> tuple[Pair, ...]:
-    """Every pair that has a finished trial, the most accurate first."""
-    found = []
-    for model in setting.models:
-        for optimizer in setting.optimizers:
-            runs = [
-                setting.done(model, optimizer, strategy)
-                for strategy in questioned(setting)
-            ]
-            runs = [some for some in runs if some]
-            if runs and (curves := _by_trial(runs)):
-                every = [record for some in runs for record in some]
-                found.append(
-                    Pair(
-                        *(model, optimizer, runs[0][0].labelled, curves),
-                        _seconds(every, "train_seconds"),
-                        _seconds(every, "query_seconds"),
-                    )
+    """Pairs that finished a trial under all shared strategies, the most accurate first.
+
+    Of the trials those count that all of these pairs finished, if they are enough for a
+    test.
+    """
+    strategies, found = shared(setting), []
+    for pair in dict.fromkeys(cell[:2] for cell in setting.cells):
+        runs = [setting.done(*pair, strategy) for strategy in strategies]
+        if curves := _by_trial(runs):
+            every = [record for some in runs for record in some]
+            found.append(
+                Pair(
+                    *(*pair, every[0].labelled, curves),
+                    _seconds(every, "train_seconds"),
+                    _seconds(every, "query_seconds"),
                 )
-    return tuple(sorted(found, key=lambda pair: -pair.reached.mean))
+            )
+    return tuple(sorted(_of_common(found), key=lambda pair: -pair.reached.mean))
+
+
+def _of_common(pairs: Sequence[Pair]) -> list[Pair]:
+    """The same pairs, with the trials that all of them have where these are enough."""
+    common = set.intersection(*(set(pair.curves) for pair in pairs)) if pairs else set()
+    if len(common) < FEWEST:
+        return list(pairs)
+    kept = sorted(common)
+    return [replace(p, curves={unit: p.curves[unit] for unit in kept}) for p in pairs]
 
 
 def _by_trial(runs: Sequence[Sequence[Record]]) -> dict[Unit, np.ndarray]:
@@ -91,10 +106,17 @@ def told(setting: Setting, pairs: Sequence[Pair]) -> tuple[str, list[str], bool 
         f"with {labels:,} labels {best.name} reaches {_accuracy(best)}, for "
         f"{_time(best)} of training a run"
     )
+    under = shown_strategies(shared(setting))
     details = [
-        f"Under {shown_strategies(questioned(setting))}; seconds are sums over the "
-        "cycles of a run, without compiling."
+        f"Under {under}; seconds are sums over the cycles of a run, without compiling."
     ]
+    shown = {(pair.model, pair.optimizer) for pair in pairs}
+    others = dict.fromkeys(cell[:2] for cell in setting.cells if cell[:2] not in shown)
+    if others:
+        named = names.listed([names.pair_name(*other) for other in others])
+        details.append(
+            f"Left out, for lack of a finished trial under {under}: {named}."
+        )
     if len(pairs) == 1:
         return wording.sentence(lead), details + _lines(pairs), None
     verdict, established = _verdict(setting, pairs)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 
-from aljax.report.comparisons import blocks_of, cell_of
+from aljax.report.matches import blocks_of, cell_of
 from aljax.report.record import FOLDERS, Record
 from aljax.report.settings import Setting
 from aljax.report.statistics import jaccard

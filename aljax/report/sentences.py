@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from aljax.report import names, wording
-from aljax.report.comparisons import NAMES, OTHERS, Comparison
+from aljax.report.comparisons import Comparison
+from aljax.report.matches import BASELINE, NAMES, OTHERS, part_of
 from aljax.report.names import counted, listed
 from aljax.report.statistics import FEWEST, Paired, ratio_of_labels
 
@@ -25,7 +26,7 @@ def clause(comparison: Comparison, bare: bool = False) -> str:
     said = f"{gap} points {where} {second}"
     if float(gap) == 0:
         said = f"{gap} points from {second}"
-    if comparison.by == "strategy":
+    if comparison.by in ("strategy", "setting"):
         said = f"{first} is {said}"
     if found.p is None:
         return said
@@ -51,15 +52,18 @@ def not_established(family: Sequence[Comparison]) -> str:
 def verdicts(family: Sequence[Comparison]) -> str:
     """All comparisons of one subject, those that are established first."""
     parts, said = [], False
-    for established in (True, False):
-        group = [c for c in family if c.established is established]
-        if group:
-            clauses = []
-            for comparison in group:
-                clauses.append(clause(comparison, said))
-                said = said or comparison.result.p is not None
-            verdict = "established" if established else not_established(group)
-            parts.append(f"{listed(clauses)}: {verdict}")
+    groups: dict[tuple[bool, str], list[Comparison]] = {}
+    for comparison in sorted(family, key=lambda c: not c.established):
+        groups.setdefault((comparison.established, comparison.bar), []).append(
+            comparison
+        )
+    for (established, _), group in groups.items():
+        clauses = []
+        for comparison in group:
+            clauses.append(clause(comparison, said))
+            said = said or comparison.result.p is not None
+        verdict = "established" if established else not_established(group)
+        parts.append(f"{listed(clauses)}: {verdict}")
     return "; ".join(parts)
 
 
@@ -133,13 +137,54 @@ def ratio(comparison: Comparison) -> str:
 
 
 def left_out(family: Sequence[Comparison]) -> list[str]:
-    """Which runs have no part in the comparisons, and why."""
-    reasons = list(dict.fromkeys(text for c in family for text in c.left_out))
-    if not reasons:
+    """Which runs have no part in the comparisons, and why; many are counted by why."""
+    runs = list(dict.fromkeys(run for c in family for run in c.left_out))
+    if not runs:
         return []
-    shown = "; ".join(reasons[:MANY])
-    more = f"; and {len(reasons) - MANY} more" if len(reasons) > MANY else ""
-    return [f"Left out of some comparisons: {shown}{more}."]
+    shown = [f"{folder} {why}" for folder, why in runs]
+    if len(runs) > MANY:
+        reasons: dict[str, list[str]] = {}
+        for folder, why in runs:
+            reasons.setdefault(why, []).append(folder)
+        shown = [
+            f"{counted(len(folders), 'run')} of which each {why} "
+            f"({', '.join(folders[:2])}{', …' * (len(folders) > 2)})"
+            for why, folders in reasons.items()
+        ]
+    return [f"Left out of some comparisons: {'; '.join(shown)}."]
+
+
+def narrower(family: Sequence[Comparison]) -> list[str]:
+    """Which comparisons rest on less than others: on one network of three."""
+    most = max(len(c.match.blocks) for c in family)
+    found: dict[tuple, list[Comparison]] = {}
+    for comparison in family:
+        if len(comparison.match.blocks) < most:
+            found.setdefault(comparison.match.blocks, []).append(comparison)
+    return [
+        f"On {_where(group[0])} alone: {listed([_sides(c) for c in group])}."
+        for group in found.values()
+    ]
+
+
+def _where(comparison: Comparison) -> str:
+    """What the runs of a comparison share: "ResNet18 under entropy"."""
+    blocks = comparison.match.blocks
+    parts = list(dict.fromkeys(part_of(comparison.by, block) for block in blocks))
+    under = "" if comparison.by == "strategy" else f" under {under_which([comparison])}"
+    return listed(parts) + under
+
+
+def _sides(comparison: Comparison) -> str:
+    first, second = comparison.names
+    return first if comparison.second == BASELINE else f"{first} − {second}"
+
+
+def under_which(family: Sequence[Comparison]) -> str:
+    """The strategies under which something else was compared."""
+    places = {c.by: OTHERS[c.by].index("strategy") for c in family}
+    found = {block[places[c.by]] for c in family for block in c.match.blocks}
+    return shown_strategies(names.in_order(found, names.STRATEGIES))
 
 
 def unpaired(family: Sequence[Comparison], levels: Sequence[str], by: str) -> list[str]:

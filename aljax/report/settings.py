@@ -146,13 +146,24 @@ def split(runs: Sequence[Record]) -> tuple[Setting, ...]:
             key = _key(shared := _shared(record) | own)
             groups.setdefault(key, []).append(record)
             fields[key] = shared
-    differing = _differing(list(fields.values()))
+    names_ = _differing(list(fields.values()))
     order = sorted(groups, key=lambda key: -len(groups[key]))
-    settings = []
+    settings: list[Setting] = []
     for number, key in enumerate(order, 1):
-        own = {name: fields[key].get(name) for name in differing}
-        settings.append(Setting(number, _named(own), own, tuple(groups[key])))
+        own = {n: fields[key].get(n, _agreed(groups[key], n)) for n in names_}
+        told = own
+        if settings:  # what the first has, too, tells nothing
+            told = {
+                n: v for n, v in own.items() if _key(v) != _key(settings[0].fields[n])
+            }
+        settings.append(Setting(number, _named(told), own, tuple(groups[key])))
     return tuple(settings)
+
+
+def _agreed(runs: Sequence[Record], name: str) -> Any:
+    """A field in which all of some runs agree; None where they do not."""
+    values = {_key(value): value for run in runs for value in [run.config.get(name)]}
+    return next(iter(values.values())) if len(values) == 1 else None
 
 
 def _differing(configs: list[dict[str, Any]]) -> list[str]:

@@ -6,7 +6,7 @@ and a name say the same again. A name has the same colour on every figure.
 
 import itertools
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -66,6 +66,17 @@ def shorten(name: str, longest: int = _LONGEST) -> str:
     """A name of somebody else's on one line: no control characters, not too long."""
     seen = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
     return seen if len(seen) <= longest else seen[: longest - 1] + "…"
+
+
+def looks_of_settings(settings: Sequence[str]) -> dict[str, Look]:
+    """The looks of settings by name; the first is dashed, as what others change."""
+    looks = {}
+    for place, name in enumerate(settings):
+        again, colour = divmod(place, len(_COLOURS))
+        marker = _MARKERS[(place + 3 * again) % len(_MARKERS)]
+        dashes = "-" if place else (0, (4, 2))
+        looks[name] = Look(shorten(name), _COLOURS[colour], marker, dashes)
+    return looks
 
 
 class Palette:

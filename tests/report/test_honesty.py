@@ -254,7 +254,7 @@ def test_different_software_or_device_in_one_comparison(tmp_path, about, kind, t
         ),
         (
             {"config": {"optimizers.sgd.learning_rate": 0.01}},
-            "Runs differ in optimizers.sgd.learning rate and are told",
+            "Runs differ in SGD learning rate and are told",
         ),
     ],
 )

@@ -62,4 +62,4 @@ def test_it_says_whose_settings_optimizers_have():
     authors = record([0.5], optimizer="adam", **{"optimizers.adam.learning_rate": 1e-4})
     both = dict(facts(_study(*runs, authors), None))["Settings of optimizers"]
     assert both.count("Adam:") == 2 and "Adam: the authors'" in both
-    assert "optimizers.adam.learning rate 0.001: " in both
+    assert "Adam learning rate 0.001: " in both

@@ -66,13 +66,43 @@ def curves(
     shown = facets(setting, by, field, factor, only or {})
     if not shown:
         raise ValueError(f"{field}: no run of {only} in this setting.")
-    names = _names(shown, setting, by)
-    looks = {name: palette.look(by, name) for name in names}
-    if len(names) > MOST:
+    looks = {name: palette.look(by, name) for name in _names(shown, setting, by)}
+    return draw(
+        shown,
+        looks,
+        by,
+        width=width,
+        heading=heading,
+        bounds=bounds,
+        under=_comparable(reference, shown, by),
+    )
+
+
+def draw(
+    shown: Sequence[Panel],
+    looks: Mapping[str, Look],
+    by: str,
+    *,
+    width: float,
+    heading: str = "Test accuracy, %",
+    bounds: tuple[float, float] = (0.0, 100.0),
+    under: Sequence[Curve] = (),
+) -> Figure:
+    """Draws panels of one kind of lines; see `curves`.
+
+    Args:
+        shown: at least one.
+        looks: of every name in them, in their order.
+        by: what the names are of.
+        width: of the figure, inches.
+        heading: what is drawn, with its unit.
+        bounds: between which it lies.
+        under: published curves, cut to these panels.
+    """
+    if len(looks) > MOST:
         return _one_by_one(shown, looks, width, heading, bounds)
     columns = _columns(shown, by, width)
-    named = width / columns >= (2.9 if len(names) > 1 else 99)
-    under = _comparable(reference, shown, by)
+    named = width / columns >= (2.9 if len(looks) > 1 else 99)
     key = [] if named else list(looks.values())
     with styled():
         figure, all_axes = panels(

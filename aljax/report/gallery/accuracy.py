@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from aljax.report import names
-from aljax.report.comparisons import BASELINE
 from aljax.report.figures.curves import curves, facets, names_of
 from aljax.report.gallery.picture import Picture, stem, trials
+from aljax.report.matches import BASELINE
 from aljax.report.reference import Curve
 from aljax.report.settings import Setting
 from aljax.report.style import Palette, called

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from aljax.report import names
 from aljax.report.budgets import penalties
-from aljax.report.comparisons import BASELINE, Block, blocks_of, match
 from aljax.report.figures.curves import names_of
 from aljax.report.figures.differences import differences
 from aljax.report.figures.differences import penalties as penalties_figure
 from aljax.report.figures.lines import Series
 from aljax.report.gallery.picture import Missing, Picture, stem
+from aljax.report.matches import BASELINE, Block, blocks_of, match
 from aljax.report.settings import Setting
 from aljax.report.statistics import FEWEST
 from aljax.report.style import Palette, called

@@ -17,4 +17,5 @@ def tables(study: Study) -> tuple[Table, ...]:
             found += pairs.labels_needed(setting)
             found += comparisons.all_tables(setting)
             found += details.all_tables(setting)
+    found += comparisons.between(study)
     return (*found, details.cycles(study), details.runs(study))

@@ -8,13 +8,14 @@ import pandas as pd
 from aljax.report import wording
 from aljax.report.budgets import budget_differences, penalties
 from aljax.report.comparisons import (
-    BASELINE,
-    NAMES,
     Comparison,
     against_random,
+    between_settings,
     family,
 )
+from aljax.report.matches import BASELINE, NAMES
 from aljax.report.names import pair_name, strategy_name
+from aljax.report.runs import Study
 from aljax.report.settings import Setting
 from aljax.report.statistics import FEWEST, Paired, ratio_of_labels
 from aljax.report.tables.table import Table, stem
@@ -37,7 +38,7 @@ def families(setting: Setting) -> Iterator[Table]:
     for by, (name, title) in TITLES.items():
         found = family(setting, by)
         if found:
-            yield _compared(setting, found, name, name, title)
+            yield _compared(found, name, title, setting)
 
 
 def random(setting: Setting) -> Iterator[Table]:
@@ -45,16 +46,21 @@ def random(setting: Setting) -> Iterator[Table]:
     found = against_random(setting)
     if not found:
         return
-    yield _compared(
-        *(setting, found, "against_random", "against_random"),
-        "Strategies against random",
-    )
+    yield _compared(found, "against_random", "Strategies against random", setting)
     yield _by_budget(setting, [comparison.first for comparison in found])
 
 
+def between(study: Study) -> Iterator[Table]:
+    """Every other setting against the first, each with its parts."""
+    found = between_settings(study.settings)
+    if found:
+        yield _compared(found, "settings", "Settings against the first")
+
+
 def _compared(
-    setting: Setting, found: Sequence[Comparison], name: str, section: str, title: str
+    found: Sequence[Comparison], name: str, title: str, setting: Setting | None = None
 ) -> Table:
+    """One table; of no setting where it compares several."""
     ratios = name == "against_random"
     lines, shown = [], []
     for comparison in found:
@@ -73,9 +79,8 @@ def _compared(
             "accuracy that both reach (95 % bootstrap interval)."
         )
     data, words = pd.DataFrame(lines), pd.DataFrame(shown)
-    return Table(
-        stem(name, setting), title, caption, section, data, words, setting.name
-    )
+    shown_of = (stem(name, setting), setting.name) if setting else (name, "")
+    return Table(shown_of[0], title, caption, name, data, words, shown_of[1])
 
 
 def _numbers(comparison: Comparison, part: str, result: Paired) -> dict:

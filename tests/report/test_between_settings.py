@@ -1,0 +1,126 @@
+"""What settings change: paired by trial in the cells that they share, and Q5."""
+
+import dataclasses
+
+import pytest
+
+from aljax.report import write_report
+from aljax.report.answers import answers
+from aljax.report.comparisons import between_settings
+from aljax.report.runs import read
+from tests.support import made_up_runs as made
+
+BOTH = ("sgd", "adam")
+TUNED = made.Grid(
+    made.curves({"adam": 0.03}),
+    optimizers=BOTH,
+    config={"optimizers.sgd.learning_rate": 0.01},
+)
+
+
+def study_of(tmp_path, *grids):
+    return read(
+        [made.write(tmp_path / str(i), grid) for i, grid in enumerate(grids, 1)]
+    )
+
+
+def lower(points: float, **changes) -> made.Grid:
+    """`TUNED` with other settings, so many points lower, a little less by trial."""
+    return dataclasses.replace(
+        TUNED,
+        accuracies=lambda model, optimizer, strategy, trial: [
+            value - points / 100 + 0.001 * trial * (points != 0)
+            for value in TUNED.accuracies(model, optimizer, strategy, trial)
+        ],
+        **changes,
+    )
+
+
+def test_what_tuning_changes(tmp_path):
+    """Adam has the same settings in both, so its runs say nothing of it."""
+    study = study_of(tmp_path, TUNED, lower(5, config={}, trials=3))
+    assert [s.name for s in study.settings] == [
+        "SGD learning rate 0.01",
+        "SGD learning rate 0.1",
+    ]
+    (comparison,) = between_settings(study.settings)
+    assert {block[1] for block in comparison.match.blocks} == {"sgd"}
+    assert comparison.result.mean == pytest.approx(-5 + 0.2)
+    found = [answer for answer in answers(study) if answer.question == "Q5"]
+    (answer,) = found
+    assert answer.setting == "" and answer.established
+    assert answer.sentence == (
+        "In accuracy averaged over the budget (AUBC), “SGD learning rate 0.1” is 4.8 "
+        "points below “SGD learning rate 0.01” (95 % interval 4.6 to 5.0): established "
+        "(n = 3 trials, paired t test)."
+    )
+    assert "2 strategies" in answer.details[0]
+    assert answer.details[-1].endswith("resnet18/sgd/entropy/trial_5 lacks a partner.")
+
+
+def test_other_fields_change_every_optimizer(tmp_path):
+    other = lower(1, config={**TUNED.config, "width": 16})
+    (comparison,) = between_settings(study_of(tmp_path, TUNED, other).settings)
+    assert {block[1] for block in comparison.match.blocks} == set(BOTH)
+    assert set(comparison.within) == {"ResNet18 + SGD", "ResNet18 + Adam"}
+
+
+def test_a_leak_is_measured_and_establishes_nothing(tmp_path):
+    resets = ("cycle", "trial", "never")
+    grids = [
+        lower(points, config={**TUNED.config, "reset": reset})
+        for points, reset in zip((0, 2, -5), resets, strict=True)
+    ]
+    study = study_of(tmp_path, *grids)
+    answer = next(a for a in answers(study) if a.question == "Q5")
+    assert "“reset never” is 5.3 points above “reset cycle”" in answer.sentence
+    assert "not established, since the runs are leaky" in answer.sentence
+    assert "Holm over 2 comparisons" in answer.sentence
+    verdicts = {c.first: c.established for c in between_settings(study.settings)}
+    assert verdicts == {"reset trial": True, "reset never": False}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"about": {"data_fingerprint": "cafe" * 16}},
+        {"config": {**TUNED.config, "initial": 500}},
+        {"config": {**TUNED.config, "validation": 300}},
+    ],
+)
+def test_other_images_or_budgets_are_not_compared(tmp_path, changes):
+    study = study_of(tmp_path, TUNED, lower(1, **changes))
+    assert len(study.settings) == 2 and between_settings(study.settings) == ()
+    assert not any(answer.question == "Q5" for answer in answers(study))
+
+
+def test_settings_after_the_first_are_named_by_what_they_change(tmp_path):
+    more = {**TUNED.config, "width": 16}
+    study = study_of(tmp_path, TUNED, lower(1, config={}), lower(1, config=more))
+    assert [setting.name for setting in study.settings] == [
+        "width 64, SGD learning rate 0.01",
+        "SGD learning rate 0.1",
+        "width 16",
+    ]
+
+
+def test_questions_that_no_setting_can_be_asked_are_listed_once(tmp_path):
+    study = study_of(tmp_path, TUNED, lower(1, config={}))
+    asked = [(answer.question, answer.setting) for answer in answers(study)]
+    first, second = (setting.name for setting in study.settings)
+    assert asked == [
+        *(("Q1", first), ("Q3", first), ("Q4", first), ("Q5", "")),
+        *(("Q1", second), ("Q3", second), ("Q4", second), ("Q2", first)),
+    ]
+
+
+def test_the_page_shows_it_first(tmp_path):
+    folders = [
+        made.write(tmp_path / "1", TUNED),
+        made.write(tmp_path / "2", lower(5, config={}, trials=3)),
+    ]
+    page = write_report(folders).read_text()
+    assert page.index("Accuracy over labels, by setting") < page.index("by strategy")
+    table = tmp_path / "1" / "report" / "tables" / "settings.csv"
+    assert table.read_text().startswith("first,second,part,n,mean")
+    assert (tmp_path / "1" / "report" / "figures" / "accuracy_by_setting.svg").exists()
