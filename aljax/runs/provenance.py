@@ -43,7 +43,10 @@ def _kernels(platform: str) -> str | None:
     if platform != "cpu":
         return None
     missing = kernels.missing()
-    return f"none: {missing}" if missing else kernels.SOURCE.name
+    if missing:
+        return f"none: {missing}"
+    tiles = kernels.tiles()
+    return kernels.SOURCE.name + f", AMX {tiles}" * (tiles != "off")
 
 
 def _version(package: str) -> str | None:

@@ -9,42 +9,10 @@
 // all is computed in. C and F are multiples of WHOLE, but for the C of a layer and of its
 // kernel's gradient.
 
+#include "direct_amx.h"
 #include "direct_tiles.h"
 
 namespace {
-
-// The rows in which a convolution writes an image; where it can, all of it is one.
-struct Rows {
-  const int64_t count, columns;
-
-  Rows(int64_t high, int64_t wide, bool one)
-      : count(one ? 1 : high), columns(one ? high * wide : wide) {}
-};
-
-// Convolves images row by row; see convolve_tiles for read, place and done.
-//
-// compute(value, h, f, to, taps) computes a block of channels, from f on, of row h of an
-// image whose value, in a frame, is there; taps is an empty vector.
-template <typename Read, typename Place, typename Done, typename Compute>
-void convolve_rows(ffi::ThreadPool& pool, int64_t B, int64_t pixels, const Rows& rows,
-                   const Frame& frame, int64_t F, Read read, Place place, Done done,
-                   Compute compute) {
-  const int64_t row = rows.columns * F;
-  in_groups(pool, B, pixels, [&](int64_t first, int64_t some) {
-    static thread_local std::vector<Numbers> values(TOGETHER);
-    for (int64_t i = 0; i < some; ++i) read(values[i], first + i, frame);
-    float* result = place(first, some * rows.count * row);
-    std::vector<Tap> taps;
-    for (int64_t f = 0; f < F; f += LANES * registers(F)) {
-      for (int64_t i = 0; i < some * rows.count; ++i) {
-        taps.clear();
-        const float* value = values[i / rows.count].data();
-        compute(value, i % rows.count, f, result + i * row + f, taps);
-      }
-    }
-    for (int64_t i = 0; i < some; ++i) done(first + i, result + i * rows.count * row);
-  });
-}
 
 template <typename T>
 ffi::Error layer(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
@@ -74,7 +42,13 @@ ffi::Error layer(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
     if (!mask.element_count() || mask.typed_data()[image] == 0) return;
     of_image[image] = moments(to, high, wide, F);
   };
-  if (by_tiles(S, stride, x.C)) {
+  if (by_amx<T>(x.C, F)) {
+    const Frame frame = Frame::around(x.H, x.W, S / 2);
+    const Numbers weights = packed_pairs(kernel.typed_data(), S * S, x.C, F);
+    const Grid all = grid_of(high, wide, frame.columns, S, stride);
+    convolve_amx(pool, x.B, high * wide, frame, x.C, F, {all}, S * S, weights, read,
+                 results, done);
+  } else if (by_tiles(S, stride, x.C)) {
     const KernelPoints points = kernel_points(pool, kernel.typed_data(), x.C, F);
     convolve_tiles(pool, x.B, high, wide, x.C, F, points, read, results, done);
   } else {
@@ -159,22 +133,40 @@ ffi::Error input_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Images
     pull_value(x, image, dx, to, to_rest, sums.data() + image * 4 * C);
   };
   auto read = [&](auto&&... a) { pull.value(a...); };
-  if (by_tiles(S, stride, C)) {
+  const int64_t border = S / 2;
+  auto meets = [&](int64_t to, int64_t k) {  // whether output (to + k) / stride is one
+    return (to - border + k + S * stride) % stride == 0;
+  };
+  // Never negative, for the border comes first.
+  auto met = [&](int64_t to, int64_t k) {
+    return (to - border + k + border * stride) / stride;
+  };
+  if (by_amx<T>(C, F)) {
+    const Frame frame = Frame::around(pull.high, pull.wide, border);
+    const Numbers weights = packed_pairs(swapped.data(), S * S, F, C);
+    std::vector<Grid> grids;
+    for (int64_t h = 0; h < stride; ++h) {
+      for (int64_t w = 0; w < stride; ++w) {
+        Grid grid{(x.H - h + stride - 1) / stride, (x.W - w + stride - 1) / stride,
+                  frame.columns, 1, h * x.W + w, stride * x.W, stride, {}};
+        for (int64_t t = 0; t < S * S; ++t) {
+          if (!meets(h, t / S) || !meets(w, t % S)) continue;
+          grid.shifts.push_back({met(h, t / S) * frame.columns + met(w, t % S), t});
+        }
+        grids.push_back(grid);
+      }
+    }
+    convolve_amx(pool, x.B, x.H * x.W, frame, F, C, grids, S * S, weights, read, results,
+                 done);
+  } else if (by_tiles(S, stride, C)) {
     const KernelPoints points = kernel_points(pool, swapped.data(), F, C);
     convolve_tiles(pool, x.B, x.H, x.W, F, C, points, read, results, done);
   } else {
     const Numbers weights = packed(swapped.data(), S * S, F, C);
-    const int64_t border = S / 2, block = LANES * registers(C);
+    const int64_t block = LANES * registers(C);
     const Frame frame = Frame::around(pull.high, pull.wide, border);
     const int64_t across = frame.columns * F;
     const Rows rows(x.H, x.W, S * stride == 1);
-    auto meets = [&](int64_t to, int64_t k) {  // whether output (to + k) / stride is one
-      return (to - border + k + S * stride) % stride == 0;
-    };
-    // Never negative, for the border comes first.
-    auto met = [&](int64_t to, int64_t k) {
-      return (to - border + k + border * stride) / stride;
-    };
     convolve_rows(
         pool, x.B, pull.high * pull.wide, rows, frame, C, read, results, done,
         [&](const float* pulled, int64_t h, int64_t c, float* to, std::vector<Tap>& taps) {
@@ -212,14 +204,15 @@ ffi::Error kernel_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Image
   const Pending<T> x(y, norm, rest, rest_norm);
   const int64_t S = dkernel->dimensions()[0], F = dkernel->dimensions()[3], C = x.C;
   const Pulled<T> pull(g, out, through, mask);
-  if (by_tiles(S, stride, C)) {
+  const bool amx = by_amx<T>(C, F);
+  if (!amx && by_tiles(S, stride, C)) {
     tiles_kernel_gradient(
         pool, x.B, pull.high, pull.wide, C, F, dkernel->typed_data(),
         [&](auto&&... a) { x.value(a...); }, [&](auto&&... a) { pull.value(a...); });
     return ffi::Error::Success();
   }
   const Frame frame = Frame::around(x.H, x.W, S / 2);
-  const Frame bare = Frame::around(pull.high, pull.wide, 0);
+  const Frame bare{0, pull.high, amx ? frame.columns : pull.wide};
   const int64_t across = frame.columns * C, size = S * S * C * F;
   const int64_t parts = std::min(x.B, size > LARGE ? FEW_PARTS : PARTS);
   const int64_t together = std::max<int64_t>(1, MORE / (pull.high * pull.wide));
@@ -235,6 +228,11 @@ ffi::Error kernel_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Image
       for (int64_t i = 0; i < many; ++i) {
         x.value(values[i], first + i, frame);
         pull.value(pulled[i], first + i, bare);
+      }
+      if (amx) {
+        add_kernel_sums(of_part[part].data(), values, pulled, many, frame, pull.high, C,
+                        F, S, stride);
+        continue;
       }
       for (int64_t t = 0; t < S * S; ++t) {
         for (int64_t c = 0, some; c < C; c += some) {

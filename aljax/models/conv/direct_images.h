@@ -181,4 +181,37 @@ struct Pulled {
   }
 };
 
+// The rows in which a convolution writes an image; where it can, all of it is one.
+struct Rows {
+  const int64_t count, columns;
+
+  Rows(int64_t high, int64_t wide, bool one)
+      : count(one ? 1 : high), columns(one ? high * wide : wide) {}
+};
+
+// Convolves images row by row; see convolve_tiles for read, place and done.
+//
+// compute(value, h, f, to, taps) computes a block of channels, from f on, of row h of an
+// image whose value, in a frame, is there; taps is an empty vector.
+template <typename Read, typename Place, typename Done, typename Compute>
+void convolve_rows(ffi::ThreadPool& pool, int64_t B, int64_t pixels, const Rows& rows,
+                   const Frame& frame, int64_t F, Read read, Place place, Done done,
+                   Compute compute) {
+  const int64_t row = rows.columns * F;
+  in_groups(pool, B, pixels, [&](int64_t first, int64_t some) {
+    static thread_local std::vector<Numbers> values(TOGETHER);
+    for (int64_t i = 0; i < some; ++i) read(values[i], first + i, frame);
+    float* result = place(first, some * rows.count * row);
+    std::vector<Tap> taps;
+    for (int64_t f = 0; f < F; f += LANES * registers(F)) {
+      for (int64_t i = 0; i < some * rows.count; ++i) {
+        taps.clear();
+        const float* value = values[i / rows.count].data();
+        compute(value, i % rows.count, f, result + i * row + f, taps);
+      }
+    }
+    for (int64_t i = 0; i < some; ++i) done(first + i, result + i * rows.count * row);
+  });
+}
+
 }  // namespace

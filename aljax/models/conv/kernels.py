@@ -8,12 +8,15 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import jax
 
 SOURCE = Path(__file__).with_name("direct.cc")
 INCLUDED = (
+    "direct_amx.h",
+    "direct_tile_registers.h",
     "direct_tiles.h",
     "direct_images.h",
     "direct_products.h",
@@ -28,6 +31,11 @@ OPTIONS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-w")
 COMPILE_SECONDS = 120  # after which a compiler is given up
 FOLDER = "~/.cache/aljax/kernels"
 SWITCH = "ALJAX_KERNELS"  # off: matrix products
+# on: products of bfloat16 in the tiles of Intel's AMX; emulated: the same without them.
+AMX = "ALJAX_AMX"
+_TILES = {"off": (), "on": ("-DALJAX_AMX",)}
+_TILES["emulated"] = (*_TILES["on"], "-mno-amx-bf16")
+_REQUEST_PERMISSION, _TILE_DATA = 0x1023, 18  # arch_prctl(2) of Linux
 
 
 @functools.cache
@@ -36,10 +44,7 @@ def missing() -> str:
 
     The first call compiles them, or finds them compiled, and registers them.
     """
-    chosen = os.environ.get(SWITCH, "on")
-    if chosen not in ("on", "off"):
-        raise ValueError(f"{SWITCH}={chosen}: choose on or off.")
-    if chosen == "off":
+    if _chosen(SWITCH, "on", ("on", "off")) == "off":
         return f"{SWITCH}=off"
     try:
         library = _library()
@@ -51,12 +56,45 @@ def missing() -> str:
     return ""
 
 
+def _chosen(switch: str, usual: str, choices: Iterable[str]) -> str:
+    """What a variable of the environment says."""
+    chosen = os.environ.get(switch, usual)
+    if chosen not in choices:
+        raise ValueError(f"{switch}={chosen}: choose {' or '.join(choices)}.")
+    return chosen
+
+
+@functools.cache
+def tiles() -> str:
+    """Whether products of bfloat16 use AMX: "off", "on" or "emulated".
+
+    Raises:
+        ValueError: they shall, and this processor or its kernel does not let them.
+    """
+    chosen = _chosen(AMX, "off", _TILES)
+    if chosen == "on" and not _has_tiles():
+        raise ValueError(
+            f"{AMX}=on: this machine has no AMX with bfloat16; leave {AMX} off."
+        )
+    return chosen
+
+
+def _has_tiles() -> bool:
+    """Whether there is AMX with bfloat16, and Linux lets this process use it."""
+    if "amx_bf16" not in _flags().split() or platform.machine() != "x86_64":
+        return False
+    arch_prctl = 158
+    call = ctypes.CDLL(None).syscall
+    return call(arch_prctl, _REQUEST_PERMISSION, _TILE_DATA) == 0
+
+
 def _library() -> ctypes.CDLL:
     """What was compiled, now or earlier."""
+    options = (*OPTIONS, *_TILES[tiles()])
     include = Path(jax.ffi.include_dir())
     files = SOURCE, *map(SOURCE.with_name, INCLUDED), include / "xla/ffi/api/c_api.h"
     made_of = b"".join(file.read_bytes() for file in files)
-    made_of += f"{OPTIONS} {_flags()} {platform.libc_ver()}".encode()
+    made_of += f"{options} {_flags()} {platform.libc_ver()}".encode()
     name = f"direct-{hashlib.sha256(made_of).hexdigest()[:16]}.so"
     folder = Path(os.path.expanduser(FOLDER))
     if (folder / name).exists():
@@ -67,7 +105,7 @@ def _library() -> ctypes.CDLL:
     if not _can_keep(folder):
         folder = Path(tempfile.mkdtemp(prefix="aljax-kernels-"))
     partly = folder / f"{name}.{os.getpid()}"
-    command = [compiler, *OPTIONS, f"-I{include}", str(SOURCE), "-o", str(partly)]
+    command = [compiler, *options, f"-I{include}", str(SOURCE), "-o", str(partly)]
     limits = {"check": True, "timeout": COMPILE_SECONDS}
     try:
         subprocess.run(command, capture_output=True, text=True, **limits)

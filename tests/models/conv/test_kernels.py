@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from aljax.models.conv import kernels
+
 SAID = """
 import json
 from aljax.models.conv import direct, kernels
@@ -20,7 +22,9 @@ print(json.dumps([missing, bool(fits)]))
 def said(home, **environment) -> tuple[str, bool]:
     """Why there are no kernels, and whether a layer would take them."""
     known = {
-        name: value for name, value in os.environ.items() if name != "ALJAX_KERNELS"
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("ALJAX_KERNELS", "ALJAX_AMX")
     }
     done = subprocess.run(
         [sys.executable, "-c", SAID],
@@ -79,3 +83,24 @@ def test_what_is_compiled_is_found_without_a_compiler(tmp_path):
         pytest.skip(missing)
     assert fits
     assert said(tmp_path, CXX="no-such-compiler") == ("", True)
+
+
+def test_tiles(tmp_path):
+    """Of a process of its own, as if this machine had them; and in them, if it has."""
+    if said(tmp_path)[0]:
+        pytest.skip(said(tmp_path)[0])
+    with pytest.raises(AssertionError, match="choose off or on or emulated"):
+        said(tmp_path, ALJAX_AMX="maybe")
+    machine_has = "amx_bf16" in kernels._flags().split()
+    if not machine_has:
+        with pytest.raises(AssertionError, match="no AMX with bfloat16"):
+            said(tmp_path, ALJAX_AMX="on")
+    for tiles in ("emulated", "on") if machine_has else ("emulated",):
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-rs", "tests/models/conv/test_amx.py"],
+            env=os.environ | {"ALJAX_AMX": tiles},
+            capture_output=True,
+            text=True,
+        )
+        assert not done.returncode, done.stdout
+        assert "SKIPPED" not in done.stdout
