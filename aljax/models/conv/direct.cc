@@ -44,7 +44,7 @@ ffi::Error layer(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
   };
   if (by_amx<T>(x.C, F)) {
     const Frame frame = Frame::around(x.H, x.W, S / 2);
-    const Numbers weights = packed_pairs(kernel.typed_data(), S * S, x.C, F);
+    const Numbers weights = packed_pairs(pool, kernel.typed_data(), S * S, x.C, F);
     const Grid all = grid_of(high, wide, frame.columns, S, stride);
     convolve_amx(pool, x.B, high * wide, frame, x.C, F, {all}, S * S, weights, read,
                  results, done);
@@ -143,7 +143,7 @@ ffi::Error input_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Images
   };
   if (by_amx<T>(C, F)) {
     const Frame frame = Frame::around(pull.high, pull.wide, border);
-    const Numbers weights = packed_pairs(swapped.data(), S * S, F, C);
+    const Numbers weights = packed_pairs(pool, swapped.data(), S * S, F, C);
     std::vector<Grid> grids;
     for (int64_t h = 0; h < stride; ++h) {
       for (int64_t w = 0; w < stride; ++w) {

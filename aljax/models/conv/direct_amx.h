@@ -12,15 +12,16 @@ namespace {
 
 // A kernel [taps, C, F] in the order in which it is read: [F / 16][taps][C / 32] tiles of
 // [16 pairs of C][16 of F][2].
-Numbers packed_pairs(const float* kernel, int64_t taps, int64_t C, int64_t F) {
+Numbers packed_pairs(ffi::ThreadPool& pool, const float* kernel, int64_t taps, int64_t C,
+                     int64_t F) {
   Numbers result(taps * C * F / 2);
-  auto* to = reinterpret_cast<uint32_t*>(result.data());
-  for (int64_t f = 0; f < F; f += ROWS) {
+  in_parallel(pool, F / ROWS, [&](int64_t block) {
+    auto* to = reinterpret_cast<uint32_t*>(result.data()) + block * taps * C / 2 * ROWS;
     for (int64_t row = 0; row < taps * C; row += 2, to += ROWS) {
-      const float* from = kernel + row * F + f;
+      const float* from = kernel + row * F + block * ROWS;
       store_pairs(from, from + F, ROWS, to);
     }
-  }
+  });
   return result;
 }
 
@@ -99,9 +100,12 @@ void convolve_grid(const Bfloat16* value, const Grid& grid,
     TILE_STORE(1, sums[0] + ROWS, 4 * DEEP);
     TILE_STORE(2, sums[ROWS], 4 * DEEP);
     TILE_STORE(3, sums[ROWS] + ROWS, 4 * DEEP);
-    for (int64_t p = 0; p < 2 * ROWS; ++p) {
-      const int64_t q = tiles[i + p / ROWS] + p % ROWS;
-      const int64_t h = q / grid.columns, w = q % grid.columns;
+    for (int64_t p = 0, h, w; p < 2 * ROWS; ++p, ++w) {
+      if (p % ROWS == 0) {
+        h = tiles[i + p / ROWS] / grid.columns;
+        w = tiles[i + p / ROWS] % grid.columns;
+      }
+      if (w == grid.columns) w = 0, ++h;
       if (h >= grid.high || w >= grid.wide) continue;
       float* to = result + (grid.start + h * grid.row + w * grid.column) * F;
       for (int64_t f = 0; f < DEEP; f += LANES) at(to + f) = at(sums[p] + f);
@@ -120,9 +124,9 @@ void convolve_amx(ffi::ThreadPool& pool, int64_t B, int64_t pixels, const Frame&
   const int64_t whole = frame.rows * frame.columns * C;
   // Tiles may end after the frame.
   const int64_t beyond = ROWS * 2 * C;
-  in_groups(pool, B, pixels, [&](int64_t first, int64_t some) {
+  in_groups(pool, B, pixels, MORE, [&](int64_t first, int64_t some) {
     static thread_local Numbers value;
-    static thread_local std::vector<Numbers> rounded(TOGETHER);
+    static thread_local std::vector<Numbers> rounded(MORE);
     const TileRegisters set_up;
     for (int64_t i = 0; i < some; ++i) {
       read(value, first + i, frame);

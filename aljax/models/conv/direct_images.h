@@ -198,7 +198,7 @@ void convolve_rows(ffi::ThreadPool& pool, int64_t B, int64_t pixels, const Rows&
                    const Frame& frame, int64_t F, Read read, Place place, Done done,
                    Compute compute) {
   const int64_t row = rows.columns * F;
-  in_groups(pool, B, pixels, [&](int64_t first, int64_t some) {
+  in_groups(pool, B, pixels, TOGETHER, [&](int64_t first, int64_t some) {
     static thread_local std::vector<Numbers> values(TOGETHER);
     for (int64_t i = 0; i < some; ++i) read(values[i], first + i, frame);
     float* result = place(first, some * rows.count * row);

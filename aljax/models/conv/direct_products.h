@@ -78,10 +78,10 @@ void in_parallel(ffi::ThreadPool& pool, int64_t count,
 // Calls work(first, some) for groups of images that are large enough to pay for reading a
 // kernel, and small enough for the cache. No bit of a result may depend on them.
 void in_groups(ffi::ThreadPool& pool, int64_t images, int64_t pixels_of_one,
-               std::function<void(int64_t, int64_t)> work) {
+               int64_t together, std::function<void(int64_t, int64_t)> work) {
   const int64_t threads = std::max<int64_t>(1, pool.num_threads());
   const int64_t share = (images + threads - 1) / threads;
-  const int64_t size = std::min(share, std::max<int64_t>(1, TOGETHER / pixels_of_one));
+  const int64_t size = std::min(share, std::max<int64_t>(1, together / pixels_of_one));
   in_parallel(pool, (images + size - 1) / size, [&](int64_t i) {
     work(i * size, std::min(size, images - i * size));
   });

@@ -1,18 +1,23 @@
 // The tiles of Intel's AMX: eight registers of 16 rows of 64 bytes, and an instruction that
 // adds to 16 × 16 sums of float32 the products of 16 × 32 by 32 × 16 numbers of bfloat16,
-// the second in pairs: [16 pairs][16][2]. They are used where ALJAX_AMX is defined.
+// the second in pairs: [16 pairs][16][2]. They are used where ALJAX_AMX is defined; where
+// ALJAX_EMULATED is, too, plain C++ stands in for them.
 
 #pragma once
 
 #include "direct_images.h"
 
-#if defined(ALJAX_AMX) && defined(__AMX_BF16__) && defined(__x86_64__)
+#if defined(ALJAX_AMX) && !defined(ALJAX_EMULATED)
+#define HAS_TILES
+#if !defined(__AMX_BF16__)
+#error "this compiler does not know the AMX of this processor"
+#endif
 #include <immintrin.h>
 #define TILE_ZERO(t) _tile_zero(t)
 #define TILE_LOAD(t, from, bytes) _tile_loadd(t, from, bytes)
 #define TILE_STORE(t, to, bytes) _tile_stored(t, to, bytes)
 #define TILE_DOT(sums, a, b) _tile_dpbf16ps(sums, a, b)
-#else  // the same in plain C++, for tests
+#else
 #include <cstring>
 #define TILE_ZERO(t) std::memset(emulated[t], 0, 1024)
 #define TILE_LOAD(t, from, bytes) emulated_move(emulated[t], 64, from, bytes)
@@ -73,7 +78,7 @@ bool by_amx(int64_t C, int64_t F) {
 // Sets up the tiles of a thread, while it lives.
 class TileRegisters {
  public:
-#if defined(ALJAX_AMX) && defined(__AMX_BF16__) && defined(__x86_64__)
+#if defined(HAS_TILES)
   TileRegisters() {
     struct alignas(64) {
       uint8_t palette = 1, start = 0, reserved[14] = {};

@@ -221,7 +221,7 @@ void convolve_tiles(ffi::ThreadPool& pool, int64_t B, int64_t high, int64_t wide
   const Tiles tiles(high, wide);
   const int64_t block = LANES * registers(F);
 
-  in_groups(pool, B, tiles.count, [&](int64_t first, int64_t some) {
+  in_groups(pool, B, tiles.count, TOGETHER, [&](int64_t first, int64_t some) {
     static thread_local Numbers value, of_v, of_m;
     const int64_t T = some * tiles.count;
     const Points v(of_v, T, C), m(of_m, T, F);

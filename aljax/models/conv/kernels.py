@@ -34,7 +34,7 @@ SWITCH = "ALJAX_KERNELS"  # off: matrix products
 # on: products of bfloat16 in the tiles of Intel's AMX; emulated: the same without them.
 AMX = "ALJAX_AMX"
 _TILES = {"off": (), "on": ("-DALJAX_AMX",)}
-_TILES["emulated"] = (*_TILES["on"], "-mno-amx-bf16")
+_TILES["emulated"] = (*_TILES["on"], "-DALJAX_EMULATED")
 _REQUEST_PERMISSION, _TILE_DATA = 0x1023, 18  # arch_prctl(2) of Linux
 
 
@@ -74,7 +74,8 @@ def tiles() -> str:
     chosen = _chosen(AMX, "off", _TILES)
     if chosen == "on" and not _has_tiles():
         raise ValueError(
-            f"{AMX}=on: this machine has no AMX with bfloat16; leave {AMX} off."
+            f"{AMX}=on: this processor has no AMX with bfloat16, or Linux does not let "
+            f"this process use it; leave {AMX} off."
         )
     return chosen
 
