@@ -75,13 +75,15 @@ def draw(
         runs cannot be compared with each other, those of each setting.
     """
     from aljax.report.gallery import pictures
+    from aljax.report.gallery.between import by_setting
     from aljax.report.reference import published
     from aljax.report.runs import read
 
-    return {
+    settings = [setting for setting in read(workdirs).settings if setting.cells]
+    between = by_setting(settings)
+    return {picture.stem: picture.draw(inches) for picture in [between] if picture} | {
         stem: picture.draw(inches)
-        for setting in read(workdirs).settings
-        if setting.cells
+        for setting in settings
         for stem, picture in pictures(setting, published()).items()
     }
 

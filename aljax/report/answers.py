@@ -151,11 +151,17 @@ def _between_settings(settings: Sequence[Setting]) -> list[Answer]:
         return []
     sentence = f"In {AREA}, {sentences.verdicts(family)} ({sentences.basis(family)})."
     averaged = sentences.averaged("setting", family)
-    details = [f"Averaged inside a trial first: {averaged}."] * bool(averaged)
-    details += sentences.narrower(family)
+    details = sentences.narrower(family) or [f"On {sentences.where(family[0])}."]
+    details += [f"Averaged inside a trial first: {averaged}."] * bool(averaged)
     for c in family:
         details += [sentences.pair(c), *sentences.parts(c)]
     details += sentences.left_out(family)
+    known = {c.first for c in family}
+    if rest := [f"“{s.name}”" for s in settings[1:] if s.name not in known]:
+        details.append(
+            "Not compared, for lack of a common trial with the same images and budgets "
+            f"but other numbers: {listed(rest)}."
+        )
     title = "What do settings change?"
     # Said of several settings, so it stands under none of their names.
     return [_answer(None, "Q5", title, sentence, details, family)]

@@ -1,4 +1,4 @@
-"""Comparisons by trial: optimizers, networks and strategies, each in its family.
+"""Comparisons by trial: optimizers, networks, strategies, settings, by family.
 
 A trial counts once. Where two optimizers met on several networks, or under several
 strategies, their differences are averaged inside a trial first: networks of one trial
@@ -8,6 +8,8 @@ share images and luck, and are no trials of their own.
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from aljax.report import names
 from aljax.report.leaks import bar
@@ -80,11 +82,16 @@ class Comparison:
         )
 
 
-def _left_out(runs: Mapping[Block, Sides], used: Match) -> tuple[tuple[str, str], ...]:
+def _left_out(
+    by: str, runs: Mapping[Block, Sides], used: Match
+) -> tuple[tuple[str, str], ...]:
     """Runs of two sides that have no part in their comparison, and why."""
     kept = {id(r) for side in used.runs for block in side for r in block}
     return tuple(
-        (record.folder, _why(record, block in used.blocks))
+        (
+            str(record.path) if by == "setting" else record.folder,
+            _why(record, block in used.blocks),
+        )
         for block, sides in runs.items()
         for side in sides
         for record in side
@@ -119,7 +126,7 @@ def _compare(
     for block in whole.blocks:
         parts.setdefault(part_of(by, block), {})[block] = runs[block]
     within = {name: paired(*pair_runs(some).aubc) for name, some in parts.items()}
-    out, result = _left_out(runs, whole), paired(*whole.aubc)
+    out, result = _left_out(by, runs, whole), paired(*whole.aubc)
     return Comparison(by, first, second, whole, result, within, out, barred)
 
 
@@ -160,40 +167,48 @@ def against_random(setting: Setting) -> tuple[Comparison, ...]:
 def between_settings(settings: Sequence[Setting]) -> tuple[Comparison, ...]:
     """Every other setting against the first, with Holm's correction over all.
 
-    Cells that both have are compared, if their runs differ in what the settings differ
-    in; none where images or budgets differ, or one side was not tested.
+    In the cells that both have, if what the settings differ in changes their runs; none
+    where images or budgets differ, or one side was not tested.
     """
     base, *others = (setting for setting in settings if setting.cells)
-    return _corrected(
-        _compare(
-            *("setting", other.name, base.name),
-            *(_cells_of_both(other, base), bar(other) or bar(base)),
-        )
-        for other in others
-        if _alike(other, base)
-    )
+    found = []
+    for other in others:
+        if _alike(other, base):
+            runs = _cells_of_both(other, base)
+            barred = bar(other) or bar(base)
+            found.append(_compare("setting", other.name, base.name, runs, barred))
+    return _corrected(found)
 
 
 def _alike(one: Setting, two: Setting) -> bool:
     """Whether accuracies of two settings are of the same images and budgets."""
     budgets = {tuple(r.labelled) for s in (one, two) for r in s.runs if r.done}
-    images = {setting.fields.get(IMAGES) for setting in (one, two)}
-    return len(budgets) == len(images) == 1 and one.held_out == two.held_out
+    same = all(
+        one.fields.get(name) == two.fields.get(name)
+        for name in {**one.fields, **two.fields}
+        if name in (IMAGES, "validation") or name.startswith("data.")
+    )
+    return len(budgets) == 1 and same and one.held_out == two.held_out
 
 
 def _cells_of_both(one: Setting, two: Setting) -> dict[Block, Sides]:
-    """Runs of the cells that two settings have, unless they are the same runs."""
-    fields = {**one.fields, **two.fields}
-    other = any(
-        one.fields.get(name) != two.fields.get(name)
-        for name in fields
-        if not name.startswith("optimizers.")
-    )
+    """Runs of the cells that two settings have, where what they differ in matters."""
+    others = [name for name in one.fields if not name.startswith("optimizers.")]
+    all_differ = any(one.fields[name] != two.fields[name] for name in others)
     found = {}
     for cell in one.cells:
         sides = [setting.begun(*cell) for setting in (one, two)]
-        if all(sides):
-            one_, two_ = (own_settings(side[0]) for side in sides)
-            if other or one_ != two_:
-                found[cell] = sides
+        if not all(sides) or _same(*sides):
+            continue
+        if all_differ or own_settings(sides[0][0]) != own_settings(sides[1][0]):
+            found[cell] = sides
     return found
+
+
+def _same(one: Sequence[Record], two: Sequence[Record]) -> bool:
+    """Whether what differs leaves runs as they are: all common ones are equal."""
+    runs = {record.unit: record for record in two if record.done}
+    pairs = [(r, runs[r.unit]) for r in one if r.done and r.unit in runs]
+    return bool(pairs) and all(
+        np.array_equal(a.accuracies, b.accuracies) for a, b in pairs
+    )

@@ -192,7 +192,12 @@ def _tuned(setting: Setting) -> Iterator[Doubt]:
 
 
 def settings(study: Study) -> Iterator[Doubt]:
-    """Fields that split the runs without having been swept on purpose."""
+    """Fields that split the runs without having been swept on purpose.
+
+    And software and devices, if it is settings that they differ between.
+    """
+    if not any(list(_mixed(setting)) for setting in study.settings):
+        yield from _mixed(Setting(0, "", {}, study.runs))
     swept = {"data.name"}
     for experiment in study.experiments.values():
         for grid in experiment.get("grids", []):

@@ -89,24 +89,32 @@ def questioned(setting: Setting) -> tuple[str, ...]:
 def shared(setting: Setting) -> tuple[str, ...]:
     """Those of `questioned` that pairs of network and optimizer have in common.
 
-    The most strategies under which at least `QUORUM` of the pairs have finished runs;
-    where there are none, those that the most pairs have.
+    The most strategies under which at least `QUORUM` of the pairs finished as many
+    trials as a test takes; where there are none, those that the most pairs have.
     """
     asked = questioned(setting)
-    of_pair: dict[tuple[str, str], set[str]] = {}
-    for cell in setting.cells:
-        if cell[2] in asked and setting.done(*cell):
-            of_pair.setdefault(cell[:2], set()).add(cell[2])
-    kinds = list(of_pair.values())
-    if not kinds:
-        return asked
+    trials = {c: len(setting.done(*c)) for c in setting.cells if c[2] in asked}
+    enough = max(1, min(FEWEST, max(trials.values(), default=0)))
+    of_pair: dict[tuple[str, str], frozenset[str]] = {}
+    for cell, number in trials.items():
+        if number >= enough:
+            of_pair[cell[:2]] = of_pair.get(cell[:2], frozenset()) | {cell[2]}
+    closed: set[frozenset[str]] = set()  # under what any of the pairs share
+    for kind in of_pair.values():
+        closed |= {kind} | {kind & other for other in closed}
+    closed.discard(frozenset())
 
-    def pairs(kind: set[str]) -> int:
-        return sum(kind <= other for other in kinds)
+    def pairs(kind: frozenset[str]) -> int:
+        return sum(kind <= other for other in of_pair.values())
 
-    kinds.append(set.intersection(*kinds))
-    usual = [kind for kind in kinds if kind and pairs(kind) >= QUORUM * len(of_pair)]
-    best = max(usual, key=len) if usual else max(filter(None, kinds), key=pairs)
+    def first(kind: frozenset[str]) -> list[int]:  # of equal ones the usual
+        return sorted(-asked.index(strategy) for strategy in kind)
+
+    usual = [kind for kind in closed if pairs(kind) >= QUORUM * len(of_pair)]
+    if usual:
+        best = max(usual, key=lambda kind: (len(kind), pairs(kind), first(kind)))
+    else:
+        best = max(closed, key=lambda kind: (pairs(kind), first(kind)), default=asked)
     return tuple(strategy for strategy in asked if strategy in best)
 
 

@@ -10,8 +10,9 @@ from aljax.report.statistics import DRAWS, FEWEST
 GENERAL = (
     "A comparison is one number per trial, the area under accuracy over labels divided "
     "by their range (AUBC), as a difference between two runs of the same seed and "
-    "trial, which share their first images and weights. Networks, optimizers and "
-    "strategies of one trial are averaged first, since they are no trials themselves.",
+    "trial, which share their first images and, in one network, weights. Networks, "
+    "optimizers and strategies of one trial are averaged first, since they are no "
+    "trials themselves.",
     f'"Established" is a p value below 0.05 of the paired t test, from {FEWEST} trials '
     "on, after Holm's correction over all comparisons of its family. It takes the "
     "differences to be roughly normal, which so few trials cannot show. Tests by rank "

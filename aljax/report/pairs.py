@@ -21,6 +21,8 @@ from aljax.report.statistics import (
     pareto,
 )
 
+_NAMED = 2  # strategies that a sentence names; more are counted
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -102,27 +104,24 @@ def told(setting: Setting, pairs: Sequence[Pair]) -> tuple[str, list[str], bool 
     """
     best, cheapest = pairs[0], min(pairs, key=lambda pair: pair.train_seconds)
     labels = max(record.labelled[-1] for record in setting.runs if record.done)
+    strategies = shared(setting)
+    under = shown_strategies(strategies)
+    few = under if len(strategies) <= _NAMED else f"{len(strategies)} strategies"
     lead = (
-        f"with {labels:,} labels {best.name} reaches {_accuracy(best)}, for "
-        f"{_time(best)} of training a run"
+        f"with {labels:,} labels, under {few}, {best.name} reaches {_accuracy(best)}, "
+        f"for {_time(best)} of training a run"
     )
-    under = shown_strategies(shared(setting))
     details = [
-        f"Under {under}; seconds are sums over the cycles of a run, without compiling."
+        f"Under {under}; seconds are sums over the cycles of a run, without compiling.",
+        *_without(setting, pairs, under),
     ]
-    shown = {(pair.model, pair.optimizer) for pair in pairs}
-    others = dict.fromkeys(cell[:2] for cell in setting.cells if cell[:2] not in shown)
-    if others:
-        named = names.listed([names.pair_name(*other) for other in others])
-        details.append(
-            f"Left out, for lack of a finished trial under {under}: {named}."
-        )
     if len(pairs) == 1:
         return wording.sentence(lead), details + _lines(pairs), None
     verdict, established = _verdict(setting, pairs)
     lead = (
-        f"of {len(pairs)} pairs, {best.name} reaches the most with {labels:,} labels, "
-        f"{_accuracy(best)}, for {_time(best)} of training a run; {verdict}"
+        f"of {len(pairs)} pairs, {best.name} reaches the most with {labels:,} labels "
+        f"under {few}, {_accuracy(best)}, for {_time(best)} of training a run; "
+        f"{verdict}"
     )
     if cheapest is best:
         lead += "; it is also the cheapest"
@@ -138,6 +137,15 @@ def told(setting: Setting, pairs: Sequence[Pair]) -> tuple[str, list[str], bool 
         f"{names.listed(named)}."
     )
     return wording.sentence(lead), details + _lines(pairs), established
+
+
+def _without(setting: Setting, pairs: Sequence[Pair], under: str) -> list[str]:
+    """Which pairs cannot be compared with the others."""
+    shown = {(pair.model, pair.optimizer) for pair in pairs}
+    others = dict.fromkeys(cell[:2] for cell in setting.cells if cell[:2] not in shown)
+    named = [names.pair_name(*other) for other in others]
+    lack = "for lack of a finished trial under"
+    return [f"Left out, {lack} {under}: {names.listed(named)}."] if named else []
 
 
 def _verdict(setting: Setting, pairs: Sequence[Pair]) -> tuple[str, bool]:

@@ -156,18 +156,18 @@ def left_out(family: Sequence[Comparison]) -> list[str]:
 
 def narrower(family: Sequence[Comparison]) -> list[str]:
     """Which comparisons rest on less than others: on one network of three."""
-    most = max(len(c.match.blocks) for c in family)
+    every = {block for c in family for block in c.match.blocks}
     found: dict[tuple, list[Comparison]] = {}
     for comparison in family:
-        if len(comparison.match.blocks) < most:
+        if set(comparison.match.blocks) != every:
             found.setdefault(comparison.match.blocks, []).append(comparison)
     return [
-        f"On {_where(group[0])} alone: {listed([_sides(c) for c in group])}."
+        f"On {where(group[0])} alone: {listed([_sides(c) for c in group])}."
         for group in found.values()
     ]
 
 
-def _where(comparison: Comparison) -> str:
+def where(comparison: Comparison) -> str:
     """What the runs of a comparison share: "ResNet18 under entropy"."""
     blocks = comparison.match.blocks
     parts = list(dict.fromkeys(part_of(comparison.by, block) for block in blocks))
@@ -193,15 +193,16 @@ def unpaired(family: Sequence[Comparison], levels: Sequence[str], by: str) -> li
     alone = [NAMES[by](level) for level in levels if level not in met]
     if not alone:
         return []
-    return [f"No finished trial of {listed(alone)} has a partner, so nothing is said."]
+    under = "" if by == "strategy" or not family else f" under {under_which(family)}"
+    text = f"No finished trial of {listed(alone)} has a partner{under}"
+    return [f"{text}, so nothing is said."]
 
 
 def averaged(by: str, family: Sequence[Comparison]) -> str:
     """What was averaged inside each trial before it was compared; "": nothing."""
-    blocks = {block for c in family for block in c.match.blocks}
     kinds = []
     for place, other in enumerate(OTHERS[by]):
-        number = len({block[place] for block in blocks})
+        number = max(len({b[place] for b in c.match.blocks}) for c in family)
         if number > 1:
             kinds.append(f"{number} {NOUNS[other]}")
     return listed(kinds) if kinds else ""

@@ -2,8 +2,8 @@
 
 Runs of one setting share the images and every field of the configuration but network,
 optimizer, strategy, seed and trial; runs of one network and optimizer share those of
-the optimizer too, which may be tuned for each network. Runs of two settings never meet
-in a number.
+the optimizer too, which may be tuned for each network. Runs of two settings meet
+only where a setting is compared with another as a whole.
 """
 
 import json
@@ -133,37 +133,58 @@ def _contested(records: Iterable[Record]) -> list[str]:
 
 
 def split(runs: Sequence[Record]) -> tuple[Setting, ...]:
-    """Sorts runs into settings, the largest first; names each by what differs."""
+    """Sorts runs into settings, the largest first; names each by what differs.
+
+    The first is named by every field in which settings differ, the others by those in
+    which they differ from the first. Leaky runs, and those that were never tested, come
+    last.
+    """
     coarse: dict[str, list[Record]] = {}
     for record in runs:
         coarse.setdefault(_key(_shared(record)), []).append(record)
     groups: dict[str, list[Record]] = {}
-    fields: dict[str, dict[str, Any]] = {}
     for records in coarse.values():
         contested = _contested(records)
         for record in records:
             own = {name: record.config.get(name) for name in contested}
-            key = _key(shared := _shared(record) | own)
-            groups.setdefault(key, []).append(record)
-            fields[key] = shared
-    names_ = _differing(list(fields.values()))
-    order = sorted(groups, key=lambda key: -len(groups[key]))
+            groups.setdefault(_key(_shared(record) | own), []).append(record)
+    differing = _differing([_shared(records[0]) for records in groups.values()])
+    differing += _contested(runs)
+    order = sorted(groups.values(), key=_place)
     settings: list[Setting] = []
-    for number, key in enumerate(order, 1):
-        own = {n: fields[key].get(n, _agreed(groups[key], n)) for n in names_}
+    for number, records in enumerate(order, 1):
+        own = _values(records, differing)
         told = own
         if settings:  # what the first has, too, tells nothing
-            told = {
-                n: v for n, v in own.items() if _key(v) != _key(settings[0].fields[n])
-            }
-        settings.append(Setting(number, _named(told), own, tuple(groups[key])))
+            first = settings[0].fields
+            told = {n: v for n, v in own.items() if _key(v) != _key(first.get(n))}
+        settings.append(Setting(number, _named(told), own, tuple(records)))
     return tuple(settings)
 
 
-def _agreed(runs: Sequence[Record], name: str) -> Any:
-    """A field in which all of some runs agree; None where they do not."""
-    values = {_key(value): value for run in runs for value in [run.config.get(name)]}
-    return next(iter(values.values())) if len(values) == 1 else None
+def _place(records: Sequence[Record]) -> tuple:
+    """Settings that can establish something come first, then the largest."""
+    barred = any(record.leaky or record.held_out for record in records)
+    return barred, -sum(bool(record.rows) for record in records), -len(records)
+
+
+def _values(records: Sequence[Record], names_: Iterable[str]) -> dict[str, Any]:
+    """Fields in some runs; one of an optimizer may be of each network: a dictionary.
+
+    Fields of an optimizer that none of the runs has are left out.
+    """
+    found: dict[str, Any] = {}
+    for name in names_:
+        if not name.startswith("optimizers."):
+            found[name] = _shared(records[0]).get(name)
+            continue
+        used = [r for r in records if r.optimizer == name.split(".")[1]]
+        by_model = {record.model: record.config.get(name) for record in used}
+        if len({_key(value) for value in by_model.values()}) > 1:
+            found[name] = by_model
+        elif by_model:
+            found[name] = next(iter(by_model.values()))
+    return found
 
 
 def _differing(configs: list[dict[str, Any]]) -> list[str]:
@@ -178,6 +199,9 @@ def _named(fields: dict[str, Any]) -> str:
     for name, value in fields.items():
         if name == IMAGES:
             value = f"{value[:8]}…" if value else "not recorded"
+        if isinstance(value, dict):
+            of = (f"{v} ({names.model_name(model)})" for model, v in value.items())
+            value = names.listed(list(of))
         value = "none" if value is None else value
         shown.append(f"{names.field_name(name.removeprefix('data.'))} {value}")
     return ", ".join(shown)

@@ -99,8 +99,8 @@ def test_whole_study(tmp_path):
     assert found["Q2"].sentence.startswith("ResNet34 has the highest accuracy averaged")
     assert "Holm over 3 comparisons" in found["Q2"].sentence
     assert found["Q3"].sentence.startswith(
-        "Of 12 pairs, ResNet34 + SGD reaches the most with 10,000 labels, 91.6 ± 3.1 % "
-        "(n = 5), for 34.8 min of training a run; the next, ResNet50 + SGD, is 0.5"
+        "Of 12 pairs, ResNet34 + SGD reaches the most with 10,000 labels under 4 "
+        "strategies, 91.6 ± 3.1 % (n = 5), for 34.8 min of training a run; the next, ResNet50 + SGD, is 0.5"
     )
     assert "the cheapest, ResNet18 + SGD, reaches 90.6 ± 2.9 % (n = 5)" in (
         found["Q3"].sentence
@@ -236,7 +236,9 @@ def test_questions_that_cannot_be_asked(tmp_path):
     )
     assert "sweep={'optimizer': ('sgd', 'adamw')}" in found["Q1"].details[0]
     assert "only ResNet18 was run" in found["Q2"].sentence
-    assert found["Q3"].sentence.startswith("With 10,000 labels ResNet18 + SGD reaches")
+    assert found["Q3"].sentence.startswith(
+        "With 10,000 labels, under entropy, ResNet18 + SGD reaches"
+    )
     lone = told(tmp_path / "lone", made.LEAK)["Q4"]
     assert lone.sentence == (
         "Not asked: random, with which choosing is compared, was not run."

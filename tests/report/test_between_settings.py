@@ -54,7 +54,10 @@ def test_what_tuning_changes(tmp_path):
         "points below “SGD learning rate 0.01” (95 % interval 4.6 to 5.0): established "
         "(n = 3 trials, paired t test)."
     )
-    assert "2 strategies" in answer.details[0]
+    assert answer.details[:2] == (
+        "On ResNet18 + SGD under random and entropy.",
+        "Averaged inside a trial first: 2 strategies.",
+    )
     assert answer.details[-1].endswith("resnet18/sgd/entropy/trial_5 lacks a partner.")
 
 
@@ -86,12 +89,58 @@ def test_a_leak_is_measured_and_establishes_nothing(tmp_path):
         {"about": {"data_fingerprint": "cafe" * 16}},
         {"config": {**TUNED.config, "initial": 500}},
         {"config": {**TUNED.config, "validation": 300}},
+        {"config": {**TUNED.config, "data.image_size": 64}},
     ],
 )
 def test_other_images_or_budgets_are_not_compared(tmp_path, changes):
     study = study_of(tmp_path, TUNED, lower(1, **changes))
     assert len(study.settings) == 2 and between_settings(study.settings) == ()
     assert not any(answer.question == "Q5" for answer in answers(study))
+
+
+def test_settings_may_each_change_another_optimizer(tmp_path):
+    rates = (TUNED.config, {}, {**TUNED.config, "optimizers.adam.learning_rate": 0.01})
+    grids = [TUNED, *(lower(1, config=rate) for rate in rates[1:])]
+    study = study_of(tmp_path, *grids)
+    answer = next(a for a in answers(study) if a.question == "Q5")
+    assert answer.details[:2] == (
+        f"On ResNet18 + SGD under random and entropy alone: “SGD learning rate 0.1” − "
+        f"“{study.settings[0].name}”.",
+        f"On ResNet18 + Adam under random and entropy alone: “Adam learning rate 0.01” "
+        f"− “{study.settings[0].name}”.",
+    )
+
+
+def test_rates_of_networks_are_told_by_network(tmp_path):
+    """And a rate is told wherever settings differ in it, with whatever else."""
+    rates = {"width": 16, "optimizers.sgd.learning_rate": 0.3}
+    other = made.Grid(TUNED.accuracies, models=("resnet34",), config={"width": 16})
+    study = study_of(tmp_path, TUNED, lower(1, config=rates, trials=3), other)
+    assert [setting.name for setting in study.settings] == [
+        "width 16, SGD learning rate 0.3 (ResNet18) and 0.1 (ResNet34)",
+        "width 64, SGD learning rate 0.01",
+    ]
+
+
+def test_images_without_a_fingerprint_need_one_name(tmp_path):
+    unknown = {"data_fingerprint": None}
+    grids = [
+        dataclasses.replace(TUNED, about=unknown, config={"data.name": name})
+        for name in ("cifar10", "cifar100")
+    ]
+    assert between_settings(study_of(tmp_path, *grids).settings) == ()
+
+
+def test_what_a_setting_does_not_touch_is_left_out(tmp_path):
+    """Twenty passes instead of ten change BALD alone."""
+    grid = made.Grid(made.curves({"bald": 0.01}), strategies=("random", "bald"))
+    more = made.Grid(
+        made.curves({"bald": 0.03}),
+        strategies=grid.strategies,
+        config={"query.passes": 20, "query.beta": 2.0},
+    )
+    (comparison,) = between_settings(study_of(tmp_path, grid, more).settings)
+    assert comparison.match.blocks == (("resnet18", "sgd", "bald"),)
 
 
 def test_settings_after_the_first_are_named_by_what_they_change(tmp_path):

@@ -54,6 +54,10 @@ def pairs_with(**strategies):
         ([("entropy", "margin"), ("entropy",)], ("entropy",)),
         ([("entropy", "margin"), ("entropy", "badge"), ("entropy",)], ("entropy",)),
         ([("entropy", "margin"), ("badge", "margin")], ("margin",)),
+        (
+            [("entropy", "margin", "bald"), ("entropy", "margin", "badge"), ("bald",)],
+            ("entropy", "margin"),
+        ),
         ([("entropy",), ("margin",), ("margin",)], ("margin",)),
         ([("entropy",), ("margin",), ("badge",), ("badge",)], ("badge",)),
         ([("random",), ("random", "margin"), ("margin",)], ("margin",)),
@@ -63,6 +67,17 @@ def pairs_with(**strategies):
 def test_strategies_that_pairs_share(strategies, found):
     grid = dict(zip(ONE_MORE, strategies, strict=False))
     assert shared(pairs_with(**grid)) == found
+
+
+def test_a_strategy_that_is_hardly_begun_is_none_that_pairs_share():
+    """Entropy has three trials of each optimizer, margin one."""
+    runs = [
+        record([0.5], optimizer=optimizer, strategy=strategy, trial=trial)
+        for optimizer in ("sgd", "adam")
+        for strategy, trials in (("entropy", 3), ("margin", 1))
+        for trial in range(1, trials + 1)
+    ]
+    assert shared(setting(*runs)) == ("entropy",)
 
 
 def test_pair_without_a_shared_strategy_is_named(tmp_path):

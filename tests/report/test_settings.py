@@ -125,5 +125,5 @@ def test_runs_that_were_never_tested(tmp_path):
         "6 runs of 6 were evaluated on labelled images that were held out of training"
     )
     study = read([folder, made.write(tmp_path / "tested", grid())])
-    assert [setting.held_out for setting in study.settings] == [True, False]
-    assert [bool(bar(setting)) for setting in study.settings] == [True, False]
+    assert [setting.held_out for setting in study.settings] == [False, True]
+    assert [bool(bar(setting)) for setting in study.settings] == [False, True]

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from aljax.report import names, wording
 from aljax.report.comparisons import between_settings
-from aljax.report.figures.curves import Panel, draw
+from aljax.report.figures.curves import MOST, Panel, draw
 from aljax.report.figures.lines import Series
-from aljax.report.gallery.picture import Picture, main_pair
+from aljax.report.gallery.picture import Picture
 from aljax.report.settings import Cell, Setting
 from aljax.report.statistics import FEWEST
 from aljax.report.style import KINDS, called, looks_of_settings
@@ -23,32 +23,28 @@ def by_setting(settings: Sequence[Setting]) -> Picture | None:
     Args:
         settings: of one report, those with cells.
     """
-    compared = {comparison.first for comparison in between_settings(settings)}
-    if not compared:
+    family = between_settings(settings)
+    if not family:
         return None
+    blocks = {block for comparison in family for block in comparison.match.blocks}
+    cells = [cell for cell in settings[0].cells if cell in blocks]
+    compared = {comparison.first for comparison in family}
     kept = [s for s in settings if s is settings[0] or s.name in compared]
+    if len(cells) > (_MOST_PANELS if len(kept) <= MOST else 1):
+        cells = cells[:1]
     labels = {s.name: s.name for s in kept}
     if max(map(len, labels)) > _LONG:
         labels = {s.name: f"setting {s.number}" for s in kept}
-    panels = _panels(kept, labels)
+    many = [len({cell[place] for cell in cells}) > 1 for place in range(len(KINDS))]
+    panels = [_panel(cell, many, kept, labels) for cell in cells]
     looks = looks_of_settings(list(labels.values()))
     return Picture(
         "accuracy_by_setting",
         "Accuracy over labels, by setting",
-        _caption(labels),
+        _caption(labels, cells),
         _text(panels),
         lambda width: draw(panels, looks, "setting", width=width),
     )
-
-
-def _panels(kept: Sequence[Setting], labels: dict[str, str]) -> list[Panel]:
-    """A panel for each cell that the first setting and another have."""
-    base, *others = kept
-    shared = [c for c in base.cells if any(s.cell(*c) for s in others)]
-    if len(shared) > _MOST_PANELS:
-        shared = [cell for cell in shared if cell[:2] == main_pair(base)] or shared[:1]
-    many = [len({cell[place] for cell in shared}) > 1 for place in range(len(KINDS))]
-    return [_panel(cell, many, kept, labels) for cell in shared]
 
 
 def _panel(
@@ -64,14 +60,15 @@ def _panel(
     return Panel(" · ".join(called(*it) for it in telling), fixed, series)
 
 
-def _caption(labels: dict[str, str]) -> str:
+def _caption(labels: dict[str, str], cells: Sequence[Cell]) -> str:
     first, *_ = labels.values()
     said = [f"{short} is “{name}”" for name, short in labels.items() if short != name]
     key = wording.sentence(names.listed(said)) + " " if said else ""
+    shown = f"Shown is {names.cell_name(*cells[0])}. " if len(cells) == 1 else ""
     return (
-        f"The dashed line is {first}, from which the others differ. {key}Lines are "
-        "means over trials, thin lines the trials, bands 95 % t intervals of the mean "
-        f"(from {FEWEST} trials on)."
+        f"{shown}The dashed line is {first}, from which the others differ. {key}Lines "
+        "are means over trials, thin lines the trials, bands 95 % t intervals of the "
+        f"mean (from {FEWEST} trials on)."
     )
 
 
