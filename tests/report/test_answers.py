@@ -100,7 +100,8 @@ def test_whole_study(tmp_path):
     assert "Holm over 3 comparisons" in found["Q2"].sentence
     assert found["Q3"].sentence.startswith(
         "Of 12 pairs, ResNet34 + SGD reaches the most with 10,000 labels under 4 "
-        "strategies, 91.6 ± 3.1 % (n = 5), for 34.8 min of training a run; the next, ResNet50 + SGD, is 0.5"
+        "strategies, 91.6 ± 3.1 % (n = 5), for 34.8 min of training a run; the next, "
+        "ResNet50 + SGD, is 0.5"
     )
     assert "the cheapest, ResNet18 + SGD, reaches 90.6 ± 2.9 % (n = 5)" in (
         found["Q3"].sentence
