@@ -7,7 +7,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [ROOT / "README.md", *DOCS, ROOT / "benchmarks" / "README.md"]
+BENCHMARKS = ROOT / "benchmarks"
+PAGES = [
+    ROOT / "README.md",
+    *DOCS,
+    BENCHMARKS / "README.md",
+    BENCHMARKS / "study" / "README.md",
+]
 
 
 def section(text: str, title: str) -> str:
