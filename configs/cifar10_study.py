@@ -14,9 +14,9 @@ other settings of the optimizers are the authors'. Parts, behind a colon:
 The first two have five trials, the others three. A run that is in several parts is the
 same in each, and its folder may be copied.
 
-Expected, random: Adam 38 % at 500 labels, 55 % at 3,000; SGD 36 and 53 % (n = 5, CIFAR-10
-as JPEG; `benchmarks/study`). What was tried for RATES, and how accurate it was on
-held-out images, is in `benchmarks/study/tuning.csv`.
+Expected, ResNet18, random: Adam 38 % at 500 labels, 55 % at 3,000; SGD 36 and 53 %
+(n = 5, CIFAR-10 as JPEG; `benchmarks/study`). What was tried for RATES, and how
+accurate it was on held-out images, is in `benchmarks/study/tuning.csv`.
 
 Command: python launch.py --config=configs/cifar10_study.py --workdir=runs/resnet18
 A part: the same with --config=configs/cifar10_study.py:leak --workdir=runs/leak
