@@ -34,10 +34,13 @@ _SHOWN = {
     "Dataset": "aljax.data",
     "Preempted": "aljax.machine.preemption",
 }
-__all__ = ["__version__", *_SHOWN]
+_ROOMS = ("metrics", "report")  # modules to be had as `aljax.report`
+__all__ = ["__version__", *_SHOWN, *_ROOMS]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"aljax.{name}")
     if name not in _SHOWN:
         raise AttributeError(f"module 'aljax' has no attribute {name!r}")
     value = getattr(importlib.import_module(_SHOWN[name]), name)
@@ -46,4 +49,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_SHOWN])
+    return sorted({*globals(), *_SHOWN, *_ROOMS})

@@ -183,8 +183,9 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Compares two flattened configurations, where they say what is computed.
 
     A grid may have grown or be one part of the other: a field that names folders may
-    take more or fewer values. A field that `old` lacks, being younger, had the value
-    that is the default now. Returns one text per field that contradicts.
+    take more or fewer values, and swept settings of an optimizer that only one of them
+    uses are of no run of the other. A field that `old` lacks, being younger, had the
+    value that is the default now. Returns one text per field that contradicts.
     """
     defaults = flatten(Config())
     old = {name: defaults[name] for name in new.keys() & defaults.keys()} | old
@@ -193,9 +194,14 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         return flat.get("sweep", {}).get(name, [flat.get(name)])
 
     found = []
+    of_both = set(values(old, "optimizer")) & set(values(new, "optimizer"))
     for name in sorted((old.keys() | new.keys()) - set(OPERATIONAL)):
         before, after = values(old, name), values(new, name)
-        swept = name in old.get("sweep", {}) and name in new.get("sweep", {})
+        sweeps = [name in flat.get("sweep", {}) for flat in (old, new)]
+        setting = name.startswith(SETTINGS)
+        if setting and any(sweeps) and name.split(".")[1] not in of_both:
+            continue
+        swept = all(sweeps)
         related = set(map(str, before)) <= set(map(str, after)) or (
             set(map(str, after)) <= set(map(str, before))
         )

@@ -17,7 +17,7 @@ LIMITS = {
     "validation": (0, 10**9),
     "pool_subset": (1, 10**9),
     "seed": (0, 2**32 - 1),  # the bits that a key keeps of it
-    "data.image_size": (1, 4096),
+    "data.image_size": (1, 8192),
     "augmentation.crop_padding": (0, 1024),
     "schedule.milestones": (0, 10**9),
     "schedule.factor": (0, 100),

@@ -104,6 +104,15 @@ def _descend(learner, epoch, rate, grads, opt_state, params):
     return jax.tree.map(lambda p, d: p - rate * d, params, direction), opt_state
 
 
+def _mean_of_seen(batch_stats: Any, mask: jax.Array) -> Any:
+    """The mean of statistics over the devices that have a real row of the batch."""
+    seen = mask.any().astype(jnp.float32)
+    devices = lax.psum(seen, AXIS)
+    return jax.tree.map(
+        lambda x: lax.psum(jnp.where(seen > 0, x, 0.0), AXIS) / devices, batch_stats
+    )
+
+
 def update(
     learner: Learner,
     state: TrainState,
@@ -142,7 +151,7 @@ def update(
     right = (logits.argmax(-1) == labels) * mask
     grads, *sums = _sum_over_devices((grads, (losses * mask).sum(), right.sum()))
     if not recipe.sync_batch_norm:
-        batch_stats = lax.pmean(batch_stats, AXIS)
+        batch_stats = _mean_of_seen(batch_stats, mask)
     descend = partial(_descend, learner, epoch, learner.rate(epoch))
     params, opt_state = descend(grads[0], state.opt_state, state.params)
     loss_params, loss_opt_state = state.loss_params, state.loss_opt_state

@@ -75,5 +75,5 @@ def get_config(part: str = "resnet18") -> Config:
         sweep=PARTS[part],
     )
     if part != "authors":
-        config.optimizers = tuned(network)
+        config.optimizers |= tuned(network)
     return config

@@ -9,8 +9,8 @@ accuracy on what was held out, and the best; a best rate at an end of what was t
 no best rate yet, and asks for more (`--config.sweep`).
 
 Command: python launch.py --config=configs/tune.py --workdir=runs/tune --noreport
-Another recipe's: the same with --config=configs/tune.py:cifar10_report
-Other settings: the same with a grid of one's own, such as --config.optimizer=sgd
+In a workdir of its own, another recipe's: --config=configs/tune.py:cifar10_report
+Or other settings, by a grid of one's own, such as --config.optimizer=sgd
 --config.sweep="{'optimizers.sgd.weight_decay': (0.0, 0.0005, 0.005)}"
 """
 

@@ -247,6 +247,12 @@ def test_recipe(path):
     assert "Command: python launch.py" in module["__doc__"]
 
 
+def test_recipes_take_every_optimizer():
+    for path in CONFIGS:
+        optimizers = runpy.run_path(str(path))["get_config"]().optimizers
+        assert optimizers.keys() == OPTIMIZERS.keys(), path.stem
+
+
 STUDY = runpy.run_path(str(CONFIGS[0].with_name("cifar10_study.py")))
 
 

@@ -132,6 +132,8 @@ def test_dataset(carry_out, tmp_path):
     for row in rows[runs[0]]:
         assert np.sum(row["confusion"], 1).tolist() == [3, 3, 4]  # 81 is of class 0
         assert row["queried_labels"] == [i % 3 for i in row["queried"]]
+    page = tmp_path / "runs" / "report" / "index.html"  # with images that were bought
+    assert "data:image/" in page.read_text()
 
 
 def test_recipe(tmp_path):

@@ -11,6 +11,10 @@ GRID = Config(
     trials=2,
     sweep={"optimizer": ("sgd", "adam"), "strategy": ("random", "margin", "entropy")},
 )
+SGD, ADAM = (f"optimizers.{name}.learning_rate" for name in ("sgd", "adam"))
+RATES = Config(
+    sweep={"optimizer": ("sgd", "adam"), SGD: (0.1, 0.2), ADAM: (0.01, 0.02)}
+)
 
 
 def folders(config: Config) -> list[str]:
@@ -161,6 +165,8 @@ def compare(old: Config, new: Config) -> list[str]:
         (replace(GRID, "sweep", GRID.sweep | {"optimizer": ["sgd"]}), GRID),
         (Config(strategy="random"), GRID),
         (Config(sweep={"seed": (0, 1)}), Config(sweep={"seed": (1, 0, 2)})),
+        (RATES, Config(sweep={SGD: (0.1, 0.2)})),
+        (Config(sweep={SGD: (0.1, 0.2)}), RATES),
     ],
     ids=[
         "same",
@@ -172,6 +178,8 @@ def compare(old: Config, new: Config) -> list[str]:
         "grown",
         "grown from one",
         "reordered",
+        "one optimizer's rates",
+        "another optimizer's rates",
     ],
 )
 def test_same_experiment(old, new):
@@ -196,8 +204,10 @@ def test_contradictions_are_named_with_both_values():
         (Config(sweep={"seed": (0, 1)}), Config(sweep={"seed": (1, 2)}), ["seed"]),
         (GRID, replace(GRID, "sweep", {"strategy": ("learning_loss",)}), ["strategy"]),
         (GRID, replace(GRID, "model", "resnet34"), ["model"]),
+        (RATES, Config(sweep={SGD: (0.1, 0.3)}), [SGD]),
+        (RATES, Config(optimizer="adam"), [ADAM]),
     ],
-    ids=["one becomes many", "overlap", "other", "not in the grid"],
+    ids=["one becomes many", "overlap", "other", "not in the grid", "rates", "rate"],
 )
 def test_grids_that_contradict(old, new, found):
     assert [text.split()[0] for text in compare(old, new)] == found

@@ -205,11 +205,22 @@ def test_first_bad_step_is_reported(setup):
 
 
 def two_devices(parts, dataset, start, counts):
-    """In a process of two devices: three steps, and what a batch of 7 is told."""
+    """In a process of two devices: three steps, and what a batch of 7 is told.
+
+    And, where each has statistics of its own, the states after one and two steps.
+    """
     direction = Sgd(**dict(parts["recipe"].settings)).direction()
     learner = Learner(**parts, optimizer=direction)
     run = make_run(learner, dataset, count=2)
     results = [run(start, count, 3) for count in counts]
+    own = dataclasses.replace(
+        learner,
+        network=learner.network.clone(axis_name=None),
+        recipe=dataclasses.replace(learner.recipe, sync_batch_norm=False),
+    )
+    step = make_run(own, dataset, count=2)
+    first, _ = step(start, counts[-1], 1)
+    apart = first, step(first, counts[-1], 2)[0]
     odd = dataclasses.replace(
         learner, recipe=dataclasses.replace(learner.recipe, batch_size=7)
     )
@@ -219,7 +230,7 @@ def two_devices(parts, dataset, start, counts):
         jax.eval_shape(program, start, *images, labels_of(10), jax.random.key(KEY), 1)
     except ValueError as error:
         refusal = str(error)
-    return results, refusal
+    return results, refusal, apart
 
 
 @pytest.fixture(scope="module")
@@ -247,6 +258,16 @@ def test_two_devices_compute_what_one_does(setup, devices, i, count):
     leaves = zip(*map(jax.tree.leaves, (state, expected_state)), strict=True)
     for a, b in leaves:
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_a_device_without_a_row_has_no_say(setup, devices):
+    """With statistics of its own: of the second batch the first device has all."""
+    first, second = devices[2]
+    expected, _ = setup.run(first, 11, 2)
+    leaves = zip(*map(jax.tree.leaves, (second, expected)), strict=True)
+    for a, b in leaves:
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    assert differ(first.batch_stats, second.batch_stats)
 
 
 def test_a_batch_that_devices_cannot_share_is_refused(devices):

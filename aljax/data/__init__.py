@@ -17,7 +17,7 @@ from aljax.data.splits import Splits
 from aljax.lookup import lookup
 
 MULTIPLE = 32  # height and width are padded to a multiple of this, in pixels
-CHUNK = 4096  # images whose statistics are counted at a time
+CHUNK = 1 << 22  # pixels whose values are counted at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,8 +180,9 @@ def channel_statistics(
         by whose deviation nothing can be divided, has std 1.
     """
     counts = np.zeros((images.shape[-1], 256), np.int64)
-    for start in range(0, len(images), CHUNK):
-        chunk = images[start : start + CHUNK]
+    step = max(1, CHUNK // (images.shape[1] * images.shape[2]))
+    for start in range(0, len(images), step):
+        chunk = images[start : start + step]
         for channel, count in enumerate(counts):
             count += np.bincount(chunk[..., channel].ravel(), minlength=256)
     values = np.arange(256) / 255

@@ -19,12 +19,13 @@ from aljax.data.decoding import check_memory, decode_all
 from aljax.data.names import some, unicode
 from aljax.data.splits import Splits
 from aljax.data.tree import FIELD, Tree, opened
+from aljax.limits import LIMITS
 
 LAYOUT = "train/<class>/*.png|jpg and test/<class>/*.png|jpg"
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 NOTES = {".txt", ".md"}  # allowed beside train/ and test/
 LARGEST_FILE = 1 << 29  # bytes; as many pixels as Pillow takes need no more
-LARGEST_SIZE = 8192  # pixels a side
+LARGEST_SIZE = LIMITS["data.image_size"][1]  # pixels a side
 CACHE_VERSION = 2  # goes up when the same files give other arrays
 
 

@@ -46,7 +46,7 @@ def _check_alone(values: flags.FlagValues, flag: str) -> None:
             )
 
 
-def _submit(values: flags.FlagValues, plan: Plan) -> int:
+def _submit(values: flags.FlagValues, plan: Plan, preemption: Preemption) -> int:
     """Submits what is unfinished of a grid; knows nothing of this machine's devices."""
     given = values.flag_values_dict()
     slurm.sbatch_options(given)
@@ -68,6 +68,9 @@ def _submit(values: flags.FlagValues, plan: Plan) -> int:
         answer(f"{script}\n{count}; nothing was submitted or written.")
         return DONE
     plan.prepare_data()
+    if preemption.requested:
+        complain("asked to stop; nothing was submitted.")
+        return ERROR
     job = queue.submit(script, plan.workdir)
     answer(f"job {job}: {count}.\nlogs: {plan.workdir / slurm.FOLDER / job}_*.log")
     return DONE
@@ -127,7 +130,7 @@ def _run(values: flags.FlagValues, config: Config, preemption: Preemption) -> in
         answer("\n".join(status.lines(plan)))
         return DONE
     if values.launcher == "slurm":
-        return _submit(values, plan)
+        return _submit(values, plan, preemption)
     slurm.refuse_flags(values.flag_values_dict())
     if values.runs_per_node != 1:
         return _side_by_side(values, plan, preemption)

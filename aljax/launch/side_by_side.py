@@ -4,13 +4,16 @@ Meant for small networks, which cannot keep eight GPUs busy: one run on each, in
 one after the other on all of them.
 """
 
+import itertools
 import os
 import queue
+import re
 import signal
 import subprocess
 import threading
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from aljax.grid import Run
@@ -19,6 +22,7 @@ from aljax.machine.preemption import PREEMPTED, Preempted, Preemption
 
 _POLL_SECONDS = 0.1
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
+_GPU = re.compile(r"\d+|(GPU|MIG)-.+")
 
 
 @dataclass(frozen=True)
@@ -38,12 +42,23 @@ class Share:
         return {_VISIBLE: ",".join(self.gpus)} if self.gpus else {}
 
 
+def _cuda() -> bool:
+    """Whether JAX would use NVIDIA's GPUs, if there are any."""
+    asked = os.environ.get("JAX_PLATFORMS", "").replace("gpu", "cuda").split(",")
+    plugin = any(find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
+    return plugin and asked[0] in ("", "cuda")
+
+
 def _gpus() -> list[str]:
     """The GPUs that CUDA would show this process, found without taking one up."""
+    if not _cuda():
+        return []
     if _VISIBLE in os.environ:
-        return [name for name in os.environ[_VISIBLE].split(",") if name]
+        named = os.environ[_VISIBLE].split(",")
+        return list(itertools.takewhile(_GPU.fullmatch, named))  # as CUDA does
     found = (path.name.removeprefix("nvidia") for path in Path("/dev").glob("nvidia*"))
-    return sorted((number for number in found if number.isdigit()), key=int)
+    # CUDA counts those that it finds: a container's nvidia4 may be its first.
+    return [str(i) for i in range(sum(number.isdigit() for number in found))]
 
 
 def shares(count: int, flag: str = "--runs_per_node") -> list[Share]:

@@ -20,9 +20,10 @@ Call `(x, mask=None, train=False) -> Features`:
            may change no statistics. None when not training.
     train  whether to normalise by the batch and to update the running statistics.
 
-It draws no random numbers beside its first weights: there is no dropout. It has the
-collection "params" and, if it likes, "batch_stats"; a network that normalises by no
-batch ignores `mask`. `Features` says which of its fields may be left out.
+It has the collection "params" and, if it likes, "batch_stats"; a network that
+normalises by no batch ignores `mask`. `Features` says which of its fields may be left
+out. It draws no random numbers beside its first weights, unless it takes `dropout=None`
+too: a layer `[B, D] -> [B, D]` to call before its last one, for such as BALD.
 """
 
 from functools import partial

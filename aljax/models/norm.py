@@ -114,7 +114,10 @@ def moments_at_once(x: jax.Array, mask: jax.Array) -> Moments:
 
 def over_devices(m: Moments, axis_name: str | None) -> Moments:
     """Adds up the moments that each device has of its own rows, in one collective."""
-    if axis_name is None or lax.axis_size(axis_name) == 1:
+    if axis_name is None:
+        # Rows of the padding, where there are no others, must not grow beyond numbers.
+        return m._replace(squares=jnp.where(m.count > 0, m.squares, 1.0))
+    if lax.axis_size(axis_name) == 1:
         return m
     mine = jnp.concatenate([m.count[None], m.mean, m.squares])
     everyone = lax.all_gather(mine, axis_name)

@@ -70,12 +70,7 @@ def _levels(
     family = comparisons.family(setting, by)
     if not family:
         return _unfinished(setting, by, question, title)
-    leads = _leading(family)
-    area = np.mean([c.match.aubc[0].mean() for c in leads])
-    sentence = (
-        f"{NAMES[by](leads[0].first)} has the highest {AREA}, {wording.number(area)} "
-        f"%: {sentences.verdicts(leads)} ({sentences.basis(family)})."
-    )
+    sentence, leads = _lead(by, family)
     averaged = sentences.averaged(by, family)
     details = [
         f"Compared under {sentences.under_which(family)}"
@@ -86,8 +81,24 @@ def _levels(
     details += [sentences.pair(c) for c in family]
     shown = [*leads, *(c for c in family if c.interactions() and not _among(c, leads))]
     details += [text for c in shown for text in sentences.parts(c)]
+    unchosen = comparisons.family(setting, by, (BASELINE,))
+    if unchosen and BASELINE not in matches.shared(setting):
+        details.append(_lead(by, unchosen)[0])
     details += sentences.left_out(family) + sentences.unpaired(family, levels, by)
     return _answer(setting, question, title, sentence, details, leads)
+
+
+def _lead(by: str, family: Sequence[Comparison]) -> tuple[str, list[Comparison]]:
+    """Which level leads, in a sentence, and its comparisons with the others."""
+    leads = _leading(family)
+    area = np.mean([c.match.aubc[0].mean() for c in leads])
+    under = sentences.under_which(family, sentences.FEW)
+    sentence = (
+        f"under {under}, {NAMES[by](leads[0].first)} has the highest {AREA}, "
+        f"{wording.number(area)} %: {sentences.verdicts(leads)} "
+        f"({sentences.basis(family)})"
+    )
+    return wording.sentence(sentence), leads
 
 
 def _leading(family: Sequence[Comparison]) -> list[Comparison]:

@@ -141,15 +141,18 @@ def _corrected(found: Iterable[Comparison | None]) -> tuple[Comparison, ...]:
     return tuple(replace(c, p_holm=p) for c, p in zip(family, ps, strict=True))
 
 
-def family(setting: Setting, by: str) -> tuple[Comparison, ...]:
+def family(
+    setting: Setting, by: str, under: tuple[str, ...] = ()
+) -> tuple[Comparison, ...]:
     """Every two levels of a setting compared, with Holm's correction over all.
 
     Args:
         setting: whose runs.
         by: "optimizer" or "model", under the strategies that choose; or "strategy", of
             those that choose: `against_random` is a family of its own.
+        under: other strategies instead of those.
     """
-    blocks = blocks_of(setting, by)
+    blocks = blocks_of(setting, by, under)
     shown = [level for level in levels(setting, by) if level != BASELINE]
     pairs = itertools.combinations(shown, 2)
     return _corrected(compare(setting, by, *pair, blocks) for pair in pairs)

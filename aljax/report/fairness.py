@@ -103,11 +103,11 @@ def _unequal(setting: Setting) -> Iterator[Doubt]:
 def _mixed(setting: Setting) -> Iterator[Doubt]:
     """Software and devices, which should not differ inside a comparison."""
     versions = sorted({v for r in setting.runs for v in r.about.get("versions", {})})
-    looks: dict[str, Callable[[Record], Any]] = {
-        package: lambda r, p=package: r.about.get("versions", {}).get(p)
+    looks: dict[str, Callable[[dict], Any]] = {
+        package: lambda about, p=package: about.get("versions", {}).get(p)
         for package in versions
     }
-    looks["commit"] = lambda r: r.about.get("commit")
+    looks["commit"] = lambda about: about.get("commit")
     software = list(_differences(setting, looks))
     if software:
         yield Doubt(
@@ -115,7 +115,7 @@ def _mixed(setting: Setting) -> Iterator[Doubt]:
             f"Software differs inside one comparison: {'; '.join(software)}.",
         )
     looks = {
-        name: lambda r, n=name: r.about.get(n)
+        name: lambda about, n=name: about.get(n)
         for name in ("device", "parallel", "processes", "xla_flags")
     }
     devices = list(_differences(setting, looks))
@@ -128,10 +128,10 @@ def _mixed(setting: Setting) -> Iterator[Doubt]:
 
 
 def _differences(
-    setting: Setting, looks: dict[str, Callable[[Record], Any]]
+    setting: Setting, looks: dict[str, Callable[[dict], Any]]
 ) -> Iterator[str]:
     for name, look in looks.items():
-        counts = Counter(_shown(look(record)) for record in setting.runs)
+        counts = Counter(_shown(record.told(look)) for record in setting.runs)
         if len(counts) > 1:
             values = ", ".join(
                 f"{value} ({counted(number, 'run')})"

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import logging
@@ -10,8 +10,10 @@ from absl import logging
 from aljax.report.contents import Images
 from aljax.report.record import Record
 
+if TYPE_CHECKING:
+    from aljax.data import Source
+
 EMBEDDED = "fashion_mnist_mini"
-FOLDER = "image_folder"
 
 
 def stored_images(data_dir: str | None = None) -> Images:
@@ -46,9 +48,11 @@ def _load(
 ) -> np.ndarray | None:
     """Reads a pool; None, and a line that says so, where that is not possible."""
     from aljax.data import DATASETS, Data, load
+    from aljax.report.sheets import CHANNELS
 
     name = about["name"]
-    if name not in DATASETS or not _is_here(name, about["path"], data_dir):
+    source = DATASETS.get(name)
+    if source is None or not _is_here(source, name, about["path"], data_dir):
         logging.info("the images of %s are not here; the report shows none.", name)
         return None
     try:
@@ -62,17 +66,25 @@ def _load(
             name,
         )
         return None
+    channels = dataset.train_images.shape[3]
+    if channels not in CHANNELS:
+        logging.info("images of %d channels are not shown in the report.", channels)
+        return None
     return dataset.train_images
 
 
-def _is_here(name: str, path: str | None, data_dir: str | None) -> bool:
+def _is_here(
+    source: "Source", name: str, path: str | None, data_dir: str | None
+) -> bool:
     """Whether a dataset can be read without a network."""
     if name == EMBEDDED:
         return True
-    if name == FOLDER:
+    if "path" in source.takes:
         return path is not None and Path(path).exists()
     from aljax.data.archives import BUILDERS
 
+    if name not in BUILDERS:
+        return False  # one's own, which may fetch things
     root = data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
     builder = BUILDERS[name](data_dir=Path(root).expanduser())
     return (builder.data_path / "dataset_info.json").exists()

@@ -30,10 +30,10 @@ def facts(study: Study, command: str | None) -> tuple[tuple[str, str], ...]:
         "Settings of optimizers": _settings(study),
         "Precision": _values(runs, lambda r: r.config.get("precision")),
         "Weights at each cycle": _values(runs, lambda r: r.config.get("reset")),
-        "Commit of aljax": _values(runs, lambda r: r.about.get("commit")),
-        "Versions": _values(runs, lambda r: _versions(r.about.get("versions"))),
-        "Device": _values(runs, lambda r: r.about.get("device")),
-        "Parallel": _values(runs, _parallel),
+        "Commit of aljax": _values(runs, lambda r: r.told(_of("commit"))),
+        "Versions": _values(runs, lambda r: r.told(_versions)),
+        "Device": _values(runs, lambda r: r.told(_of("device"))),
+        "Parallel": _values(runs, lambda r: r.told(_parallel)),
     }
     return tuple(found.items())
 
@@ -75,14 +75,19 @@ def _settings(study: Study) -> str:
     return ". ".join(lines[:_MOST]) + (f" and {more} more" if more > 0 else "")
 
 
-def _versions(versions: Any) -> str | None:
+def _of(name: str) -> Callable[[dict[str, Any]], Any]:
+    return lambda about: about.get(name)
+
+
+def _versions(about: dict[str, Any]) -> str | None:
+    versions = about.get("versions")
     if not isinstance(versions, dict):
         return None
     return ", ".join(f"{name} {versions[name]}" for name in sorted(versions))
 
 
-def _parallel(run: Record) -> str | None:
-    executor, processes = run.about.get("parallel"), run.about.get("processes")
+def _parallel(about: dict[str, Any]) -> str | None:
+    executor, processes = about.get("parallel"), about.get("processes")
     if executor is None:
         return None
     return f"{executor}, {processes or 1} process{'es' * ((processes or 1) > 1)}"

@@ -124,9 +124,11 @@ def cell_of(by: str, level: str, block: Block) -> Cell:
     return tuple(fields[name] for name in FOLDERS)
 
 
-def blocks_of(setting: Setting, by: str) -> tuple[Block, ...]:
+def blocks_of(
+    setting: Setting, by: str, under: tuple[str, ...] = ()
+) -> tuple[Block, ...]:
     """What a level may meet another in: of optimizers, each (network, strategy)."""
-    asked = shared(setting) if by != "strategy" else setting.strategies
+    asked = setting.strategies if by == "strategy" else under or shared(setting)
     found = {}
     for cell in setting.cells:
         fields = dict(zip(FOLDERS, cell, strict=True))

@@ -15,7 +15,6 @@ STRATEGIES = {
     "badge": "BADGE",
     "bald": "BALD",
     "bait": "BAIT",
-    "batch_bald": "BatchBALD",
     "k_center": "k-center",
     "typiclust": "TypiClust",
 }

@@ -256,6 +256,8 @@ def _title(report: Report) -> str:
     if optimizers or models:
         which = "optimizer" if optimizers else "network"
         return f"Which {which} makes active learning pay?"
+    if len(kinds) > 1 and not any(len(s.strategies) > 1 for s in kinds):
+        return "What do settings change?"
     return "Does it pay to choose the images?"
 
 

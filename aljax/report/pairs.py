@@ -1,7 +1,8 @@
 """Pairs of network and optimizer: what each reaches under one budget, at what cost."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from aljax.report.best import Unit, ahead
 from aljax.report.leaks import bar
 from aljax.report.matches import shared
 from aljax.report.record import Record
-from aljax.report.sentences import shown_strategies
+from aljax.report.sentences import FEW, shown_strategies
 from aljax.report.settings import Setting
 from aljax.report.statistics import (
     FEWEST,
@@ -21,7 +22,7 @@ from aljax.report.statistics import (
     pareto,
 )
 
-_NAMED = 2  # strategies that a sentence names; more are counted
+_COSTS = ("train", "query")
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,10 @@ class Pair:
     model: str
     optimizer: str
     labelled: np.ndarray  # [budgets] labels
-    curves: dict[Unit, np.ndarray]  # [budgets] percent, strategies averaged
-    train_seconds: float  # of a run, mean
-    query_seconds: float
+    # By trial, strategies averaged: percent [budgets], and seconds of a run.
+    curves: dict[Unit, np.ndarray]
+    train: dict[Unit, float]
+    query: dict[Unit, float]
 
     @property
     def name(self) -> str:
@@ -50,6 +52,14 @@ class Pair:
         return np.mean(list(self.curves.values()), axis=0)
 
     @property
+    def train_seconds(self) -> float:
+        return float(np.mean(list(self.train.values())))
+
+    @property
+    def query_seconds(self) -> float:
+        return float(np.mean(list(self.query.values())))
+
+    @property
     def reached(self) -> Estimate:
         return estimate(list(self.accuracy.values()))
 
@@ -63,15 +73,10 @@ def compared_pairs(setting: Setting) -> tuple[Pair, ...]:
     strategies, found = shared(setting), []
     for pair in dict.fromkeys(cell[:2] for cell in setting.cells):
         runs = [setting.done(*pair, strategy) for strategy in strategies]
-        if curves := _by_trial(runs):
-            every = [record for some in runs for record in some]
-            found.append(
-                Pair(
-                    *(*pair, every[0].labelled, curves),
-                    _seconds(every, "train_seconds"),
-                    _seconds(every, "query_seconds"),
-                )
-            )
+        curves = _by_trial(runs, lambda record: 100 * record.accuracies)
+        if curves:
+            seconds = [_by_trial(runs, _sum_of(f"{n}_seconds")) for n in _COSTS]
+            found.append(Pair(*pair, runs[0][0].labelled, curves, *seconds))
     return tuple(sorted(_of_common(found), key=lambda pair: -pair.reached.mean))
 
 
@@ -80,19 +85,27 @@ def _of_common(pairs: Sequence[Pair]) -> list[Pair]:
     common = set.intersection(*(set(pair.curves) for pair in pairs)) if pairs else set()
     if len(common) < FEWEST:
         return list(pairs)
-    kept = sorted(common)
-    return [replace(p, curves={unit: p.curves[unit] for unit in kept}) for p in pairs]
+
+    def kept(values: dict[Unit, Any]) -> dict[Unit, Any]:
+        return {unit: values[unit] for unit in sorted(common)}
+
+    return [
+        replace(p, curves=kept(p.curves), train=kept(p.train), query=kept(p.query))
+        for p in pairs
+    ]
 
 
-def _by_trial(runs: Sequence[Sequence[Record]]) -> dict[Unit, np.ndarray]:
-    """The curve of each trial that all strategies finished, in percent."""
-    values = [{r.unit: 100 * r.accuracies for r in some} for some in runs]
+def _by_trial(
+    runs: Sequence[Sequence[Record]], of: Callable[[Record], Any]
+) -> dict[Unit, Any]:
+    """The mean over strategies, for each trial that all of them finished."""
+    values = [{record.unit: of(record) for record in some} for some in runs]
     units = set.intersection(*map(set, values))
     return {u: np.mean([v[u] for v in values], axis=0) for u in sorted(units)}
 
 
-def _seconds(runs: Sequence[Record], field: str) -> float:
-    return float(np.mean([record.values(field).sum() for record in runs]))
+def _sum_of(field: str) -> Callable[[Record], float]:
+    return lambda record: record.values(field).sum()
 
 
 def told(setting: Setting, pairs: Sequence[Pair]) -> tuple[str, list[str], bool | None]:
@@ -102,11 +115,11 @@ def told(setting: Setting, pairs: Sequence[Pair]) -> tuple[str, list[str], bool 
         setting: whose pairs.
         pairs: from `compared_pairs`, at least one.
     """
-    best, cheapest = pairs[0], min(pairs, key=lambda pair: pair.train_seconds)
+    best = pairs[0]
     labels = max(record.labelled[-1] for record in setting.runs if record.done)
     strategies = shared(setting)
     under = shown_strategies(strategies)
-    few = under if len(strategies) <= _NAMED else f"{len(strategies)} strategies"
+    few = shown_strategies(strategies, FEW)
     lead = (
         f"with {labels:,} labels, under {few}, {best.name} reaches {_accuracy(best)}, "
         f"for {_time(best)} of training a run"
@@ -123,7 +136,10 @@ def told(setting: Setting, pairs: Sequence[Pair]) -> tuple[str, list[str], bool 
         f"under {few}, {_accuracy(best)}, for {_time(best)} of training a run; "
         f"{verdict}"
     )
-    if cheapest is best:
+    cheapest = _cheapest(pairs)
+    if cheapest is None:
+        lead += "; none is the cheapest in every trial"
+    elif cheapest is best:
         lead += "; it is also the cheapest"
     else:
         lead += (
@@ -137,6 +153,21 @@ def told(setting: Setting, pairs: Sequence[Pair]) -> tuple[str, list[str], bool 
         f"{names.listed(named)}."
     )
     return wording.sentence(lead), details + _lines(pairs), established
+
+
+def _cheapest(pairs: Sequence[Pair]) -> Pair | None:
+    """The pair that trained for the shortest time in every trial; None: there is none.
+
+    What seconds differ by from trial to trial is the machine's noise.
+    """
+    least = min(pairs, key=lambda pair: pair.train_seconds)
+    others = [pair for pair in pairs if pair is not least]
+    always = all(
+        least.train[unit] <= other.train[unit]
+        for other in others
+        for unit in least.train.keys() & other.train.keys()
+    )
+    return least if always else None
 
 
 def _without(setting: Setting, pairs: Sequence[Pair], under: str) -> list[str]:

@@ -1,5 +1,6 @@
 """One run as a report knows it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,13 @@ class Record:
     rows: tuple[dict[str, Any], ...]  # as `read_rows` gives them
     state: str  # done, running, waiting or failed
     note: str = ""  # who is at it, or why it failed
+
+    def told(self, of: Callable[[dict[str, Any]], Any]) -> Any:
+        """What `of` reads in `about`; "A, then B" of a run that went on otherwise."""
+        found = dict.fromkeys(map(of, (self.about, *self.about.get("later", []))))
+        if len(found) == 1:
+            return next(iter(found))
+        return ", then ".join("not recorded" if v is None else str(v) for v in found)
 
     @property
     def path(self) -> Path:

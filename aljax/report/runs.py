@@ -199,16 +199,22 @@ def _contradiction(config: dict[str, Any], folder: str) -> str | None:
 def _planned(
     workdir: Path, experiment: dict[str, Any], begun: list[Record]
 ) -> list[Planned]:
-    """The runs of a workdir's grids that have no folder yet."""
-    configs = [experiment.get("config", {}), *(record.config for record in begun)]
-    trials = [c["trials"] for c in configs if type(c.get("trials")) is int]
+    """The runs of a workdir's grids that have no folder yet.
+
+    More trials than it was begun with are wanted where one of them was begun: a run
+    that was copied from elsewhere may have been one of more there.
+    """
+    wanted = experiment.get("config", {}).get("trials")
+    wanted = wanted if type(wanted) is int else 0
+    more = [record.config.get("trials") for record in begun if record.trial > wanted]
+    trials = [wanted, *(number for number in more if type(number) is int)]
     known = {record.folder for record in begun}
     folders = dict.fromkeys(
         f"{cell}/trial_{trial}"
         for grid in experiment.get("grids", [])
         if set(FOLDERS) <= grid.keys()
         for cell in _cells(grid)
-        for trial in range(1, max(trials, default=0) + 1)
+        for trial in range(1, max(trials) + 1)
     )
     return [Planned(workdir, folder) for folder in folders if folder not in known]
 

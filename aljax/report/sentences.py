@@ -9,6 +9,7 @@ from aljax.report.names import counted, listed
 from aljax.report.statistics import FEWEST, Paired, ratio_of_labels
 
 NOUNS = {"optimizer": "optimizers", "model": "networks", "strategy": "strategies"}
+FEW = 2  # strategies that a sentence names
 MANY = 4  # parts of a comparison from which on a sentence gives their range
 
 
@@ -180,11 +181,11 @@ def _sides(comparison: Comparison) -> str:
     return first if comparison.second == BASELINE else f"{first} − {second}"
 
 
-def under_which(family: Sequence[Comparison]) -> str:
-    """The strategies under which something else was compared."""
+def under_which(family: Sequence[Comparison], most: int = 99) -> str:
+    """The strategies under which something was compared; more than `most` by number."""
     places = {c.by: OTHERS[c.by].index("strategy") for c in family}
     found = {block[places[c.by]] for c in family for block in c.match.blocks}
-    return shown_strategies(names.in_order(found, names.STRATEGIES))
+    return shown_strategies(names.in_order(found, names.STRATEGIES), most)
 
 
 def unpaired(family: Sequence[Comparison], levels: Sequence[str], by: str) -> list[str]:
@@ -208,8 +209,10 @@ def averaged(by: str, family: Sequence[Comparison]) -> str:
     return listed(kinds) if kinds else ""
 
 
-def shown_strategies(strategies: Sequence[str]) -> str:
-    """Strategies by name: "learning loss and entropy"."""
+def shown_strategies(strategies: Sequence[str], most: int = 99) -> str:
+    """Strategies by name, "learning loss and entropy"; more than `most` by number."""
+    if len(strategies) > most:
+        return f"{len(strategies)} strategies"
     return listed([names.strategy_name(s) for s in strategies])
 
 

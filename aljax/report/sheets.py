@@ -16,6 +16,7 @@ from aljax.report.settings import Setting
 
 MOST = 20  # images of a sheet
 SIDE = 64  # pixels of an image on the page
+CHANNELS = (1, 3)  # of images that can be shown: grey, or red, green and blue
 _BYTES = 1_800_000  # that all sheets of a page may take
 _SHARP = 40  # pixels: larger images are compressed as photographs
 _COLUMNS = 10
@@ -67,7 +68,7 @@ def make_sheets(
 
     Args:
         runs: of the same images; one per strategy.
-        pool: uint8 `[N, H, W, C]`, C = 1 or 3, what `queried` points into.
+        pool: uint8 `[N, H, W, C]`, C of CHANNELS, what `queried` points into.
         classes: names; None: numbers stand for them.
 
     Returns:

@@ -6,6 +6,8 @@ from pathlib import Path
 from aljax.machine.processes import done_by_first
 from aljax.runs.folder import Damaged, RunFolder, write_json
 
+NAME = "results.json"
+
 
 def find_runs(workdir: Path) -> list[RunFolder]:
     """Every run in a workdir that has finished a cycle, trials in order."""
@@ -23,21 +25,21 @@ def find_runs(workdir: Path) -> list[RunFolder]:
 
 
 @done_by_first
-def write_results(workdir: Path) -> None:
+def write_results(workdir: Path) -> list[Path]:
     """Collects the curves of all runs in a workdir into `results.json`.
 
     Whoever ran them: the shards of a grid may share a workdir. Fields that are swept
     but name no folder of the usual three put each member of the grid, and a
-    `results.json` of its own, into a folder such as `width=16`.
+    `results.json` of its own, into a folder such as `width=16`. Returns what is there.
     """
     known = None
     # Another process may finish a run, and write it, after this one has looked.
     while True:
         tables, finished = _tables(workdir)
         if finished == known:
-            return
+            return [base / NAME for base in tables]
         for base, table in tables.items():
-            write_json(base / "results.json", table)
+            write_json(base / NAME, table)
         known = finished
 
 

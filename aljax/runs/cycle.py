@@ -23,6 +23,7 @@ from aljax.strategies import (
     Query,
     Strategy,
     check_choice,
+    check_scores,
     shuffled,
 )
 
@@ -88,7 +89,10 @@ def query(trial: Trial, cycle: int) -> Purchase:
     with Stopwatch(trial.session.clock) as watch:
         indices = _candidates(trial, cycle)
         chosen, seen = _choose(trial, cycle, strategy, indices)
-    scores = strategy.score and strategy.score(seen)[chosen]
+    scores = None
+    if strategy.score:
+        every = check_scores(config.strategy, strategy.score(seen), len(indices))
+        scores = every[chosen]
     logits = None if seen.logits is None else seen.logits[chosen]
     if logits is None:  # a few images, off the clock of a strategy that asks nothing
         logits = predict(trial, indices[chosen], frozenset({"logits"})).logits

@@ -5,6 +5,7 @@ from typing import Any
 
 from aljax.grid import Run
 from aljax.learner import TrainState
+from aljax.machine import processes
 from aljax.machine.clock import CompileClock
 from aljax.machine.devices import Devices
 from aljax.machine.preemption import Preemption
@@ -15,8 +16,15 @@ from aljax.runs.folder import Damaged, RunFolder
 from aljax.runs.lock import locked
 from aljax.runs.pace import Pace, Paces, kind_of
 from aljax.runs.plan import Plan
-from aljax.runs.session import Session
+from aljax.runs.session import Session, TooLarge
 from aljax.runs.trial import Diverged, Trial, open_trial
+
+TOO_LARGE = (
+    "does not fit into the memory of the devices; share each batch among more of "
+    "them, or choose a smaller config.batch_size, config.score_batch_size or "
+    "config.width, in another workdir."
+)
+_FULL = "RESOURCE_EXHAUSTED"
 
 
 def run_experiment(plan: Plan, devices: Devices, preemption: Preemption) -> list[str]:
@@ -53,14 +61,14 @@ def run_experiment(plan: Plan, devices: Devices, preemption: Preemption) -> list
                 check_group(session, group, plan.workdir)
                 plan.write(devices)
                 run_group(session, group, plan.workdir)
-            except (Diverged, Damaged) as error:
+            except (Diverged, Damaged, TooLarge) as error:
                 failures.append(str(error))
                 console.say(f"stopped: {error}")
-            write_results(plan.workdir)
+            results = write_results(plan.workdir)
         if session is None:  # all were done before
-            write_results(plan.workdir)
+            results = write_results(plan.workdir)
         folders = [plan.workdir / run.folder for run in plan.runs]
-        console.paths([plan.workdir / "results.json", *folders])
+        console.paths([*results, *folders])
     return failures
 
 
@@ -69,12 +77,16 @@ def check_group(session: Session, group: list[Run], workdir: Path) -> None:
 
     Raises:
         Damaged: a file of a run is not as it was left; others can go on.
+        TooLarge: they do not fit; others may.
         ValueError: nothing of this experiment can go on as it is.
     """
     for run in group:
         folder = RunFolder(workdir / run.folder)
         folder.refuse_other(run, session.dataset.fingerprint)
-    session.programs(group[0].config)
+    try:
+        session.programs(group[0].config)
+    except TooLarge as error:
+        raise TooLarge(f"{group[0].folder}: {error}") from None
 
 
 def _already_done(console: Console, group: list[Run], workdir: Path) -> bool:
@@ -82,11 +94,12 @@ def _already_done(console: Console, group: list[Run], workdir: Path) -> bool:
     try:
         if not all(_finished(run, workdir) for run in group):
             return False
+        for run in group:
+            RunFolder(workdir / run.folder).refuse_other(run)
     except Damaged:
         return False  # which is told where the run is taken up
     for run in group:
         folder = RunFolder(workdir / run.folder)
-        folder.refuse_other(run)
         console.skip(run.training_images)
         console.already_done(run, folder.rows())
     return True
@@ -131,16 +144,26 @@ def run_trial(
     """Carries one run to its end; returns its last state.
 
     Raises:
-        Diverged: after writing down why.
+        Diverged, TooLarge: after writing down why.
         ValueError: another process is at it, or the folder is not as it was left.
     """
     with locked(folder.path, session.preemption.check):
-        folder.create(run, session.dataset, session.devices)
+        changed = folder.create(run, session.dataset, session.devices)
+        if changed:
+            session.console.say(f"{run.folder} goes on, but otherwise: {changed}")
         try:
             return run_cycles(open_trial(session, run, folder, inherited))
         except Diverged as error:
             folder.fail(str(error))
             raise
+        except Exception as error:
+            # The others of several processes would wait for this one.
+            full = processes.program_failed(error) and _FULL in str(error)
+            if not full or processes.count() > 1:
+                raise
+            told = f"{run.folder}: {TOO_LARGE}"
+            folder.fail(told)
+            raise TooLarge(told) from None
 
 
 def run_cycles(trial: Trial) -> TrainState:

@@ -114,6 +114,18 @@ def _identity(folder: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
+def _changed(known: dict[str, Any], now: dict[str, Any]) -> str:
+    """How a run was carried out last, and how it is now, where they differ."""
+    last, parts = [known, *known.get("later", [])][-1], []
+    for name, value in json.loads(json.dumps(now)).items():
+        before = last.get(name, value)
+        if isinstance(value, dict) and isinstance(before, dict):
+            parts += [(n, v, before.get(n, v)) for n, v in value.items()]
+        else:
+            parts.append((name, value, before))
+    return "; ".join(f"{n} {v} instead of {old}" for n, v, old in parts if v != old)
+
+
 class RunFolder:
     """One run on disk."""
 
@@ -149,20 +161,25 @@ class RunFolder:
             )
 
     @done_by_first
-    def create(
-        self, run: Run, dataset: Dataset, devices: Devices | None = None
-    ) -> None:
+    def create(self, run: Run, dataset: Dataset, devices: Devices | None = None) -> str:
         """Makes the folder; forgets a failure.
+
+        A run that goes on with another device, commit or version than before has this
+        in its `config.json`, too: `later`, each with the cycle from which on it holds.
 
         Args:
             run: which run.
             dataset: its images.
             devices: what it runs on; None: all devices.
+
+        Returns:
+            What is otherwise than before; "": nothing.
         """
         _make(self.path)
         self._identity = _identity(self.path)
         self._failed.unlink(missing_ok=True)
-        if not (self.path / "config.json").exists():
+        known, now = self.about(), provenance(devices)
+        if known is None:
             content = {
                 "config": flatten(run.config),
                 "trial": run.trial,
@@ -172,7 +189,14 @@ class RunFolder:
                 "data_fingerprint": dataset.fingerprint,
                 "dataset": about_images(dataset),
             }
-            write_json(self.path / "config.json", content | provenance(devices))
+            write_json(self.path / "config.json", content | now)
+            return ""
+        changed, cycle = _changed(known, now), len(self.rows()) + 1
+        if changed and cycle <= run.config.cycles:
+            known.setdefault("later", []).append({"from_cycle": cycle} | now)
+            write_json(self.path / "config.json", known)
+            return changed
+        return ""
 
     def about(self) -> dict[str, Any] | None:
         """What `config.json` says of the run; None where there is none yet.

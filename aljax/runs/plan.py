@@ -12,6 +12,7 @@ from pathlib import Path
 from aljax.config import Config, Data, check_pool, flatten
 from aljax.data import Dataset, load, pool_size
 from aljax.grid import (
+    FOLDERS,
     Run,
     differences,
     expand,
@@ -148,6 +149,19 @@ class Plan:
                 f"{'; '.join(found)}. "
                 "Choose another --workdir, or set these fields as they are there."
             )
+        for grid in known.get("grids", []):
+            self._check_order(grid)
+
+    def _check_order(self, grid: dict[str, list]) -> None:
+        """Refuses the fields of a grid in another order: folders are named by it."""
+        here = [name for name in self.config.sweep if name not in FOLDERS]
+        there = [name for name in grid if name in here]
+        if set(there) == set(here) and there != here:
+            raise ValueError(
+                f"--config.sweep: its fields come as {', '.join(there)} in "
+                f"--workdir={self.workdir}, and folders of runs are named in that "
+                "order; write them so, or choose another --workdir."
+            )
 
     @done_by_first
     def check_pools(self) -> None:
@@ -238,9 +252,16 @@ def make_plan(
         ValueError: names the field, the value, what is allowed and what to do.
     """
     validate_grid(config)
-    groups = shard(expand(config), shard_text)
+    every = expand(config)
+    groups = shard(every, shard_text)
     if only_folder is not None:
-        groups = only(groups, only_folder)
+        (group,) = only(every, only_folder)
+        if group not in groups:
+            raise ValueError(
+                f"--only={only_folder}: this run is not in --shard={shard_text}; leave "
+                "one of them out."
+            )
+        groups = [group]
     data_dir = data_dir and os.path.expanduser(data_dir)
     workdir = Path(workdir).expanduser()
     return Plan(config, groups, workdir, data_dir, compile_cache_dir)

@@ -43,6 +43,10 @@ class Programs:
     stochastic: bool  # whether `predict` takes a key
 
 
+class TooLarge(ValueError):
+    """A run takes more memory than its devices have; others may fit."""
+
+
 def check_memory(recipe: Recipe, devices: int, available: int) -> None:
     """Refuses batches that cannot fit, whatever else is in memory: ValueError.
 
@@ -62,7 +66,7 @@ def check_memory(recipe: Recipe, devices: int, available: int) -> None:
         least = arrays * size * image // devices
         if least > available:
             fit = available * devices // (arrays * image)
-            raise ValueError(
+            raise TooLarge(
                 f"--config.{field}: {size} images take {least / 2**30:.0f} GiB in the "
                 f"first stage alone, of {available / 2**30:.0f} GiB that there are; "
                 f"choose far fewer than {fit}."
@@ -106,6 +110,7 @@ class Session:
         """The programs of a configuration; equal recipes share them.
 
         Raises:
+            TooLarge: a batch is larger than the memory there is.
             ValueError: the network lacks what the loss prediction module reads, or
                 what the strategy does.
         """

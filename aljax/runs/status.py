@@ -43,6 +43,7 @@ def read_status(run: Run, workdir: Path) -> Status:
     folder = RunFolder(workdir / run.folder)
     holder = lock.holder(folder.path)  # first: it may finish the run meanwhile
     try:
+        folder.about()
         rows = folder.rows()[: run.config.cycles]
         reason = folder.failure()
     except Damaged as error:
@@ -64,10 +65,11 @@ def seconds_per_image(workdir: Path) -> dict[str, float]:
             about, rows = folder.about(), folder.rows()
         except Damaged:
             continue
+        held_out = about["config"].get("validation", 0) if about else 0
         for row in rows if about else []:
             for model in ("", about["config"]["model"]):
                 seconds[model] += row["train_seconds"]
-                images[model] += about["config"]["epochs"] * row["labeled"]
+                images[model] += about["config"]["epochs"] * (row["labeled"] - held_out)
     return {model: seconds[model] / images[model] for model in images}
 
 

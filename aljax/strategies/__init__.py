@@ -35,6 +35,7 @@ from aljax.strategies.strategy import (
     Query,
     Strategy,
     check_choice,
+    check_scores,
     highest,
     shuffled,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "Strategy",
     "by_score",
     "check_choice",
+    "check_scores",
     "check_options",
     "entropy",
     "highest",

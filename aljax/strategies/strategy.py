@@ -1,10 +1,11 @@
 """What a strategy is, what it is given, and what its answer must be."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from aljax.lookup import lookup
 from aljax.machine.devices import Devices, choose_devices
 from aljax.strategies.options import Options
 
@@ -68,6 +69,11 @@ class Strategy:
     needs: frozenset[str] = frozenset()
     score: Callable[[Outputs], np.ndarray] | None = None
 
+    def __post_init__(self):
+        known = dict.fromkeys((*(f.name for f in fields(Outputs)), "labelled"))
+        for name in self.needs:
+            lookup(known, "Strategy.needs", name)
+
     @property
     def stochastic(self) -> bool:
         """Whether it reads passes with dropout, which the network then has."""
@@ -92,6 +98,29 @@ def highest(scores: np.ndarray, budget: int, random: np.random.Philox) -> np.nda
     last = np.partition(wanted, budget - 1)[budget - 1]
     enough = np.flatnonzero(~(wanted > last))  # of some that tie with it, too many
     return enough[np.lexsort((draws[enough], wanted[enough]))[:budget]]
+
+
+def check_scores(name: str, scores: np.ndarray, count: int) -> np.ndarray:
+    """Checks what a strategy thinks of `count` images, before anything is bought.
+
+    Returns:
+        scores `[count]`.
+
+    Raises:
+        ValueError: names the strategy and what is wrong with its scores.
+    """
+    scores = np.asarray(scores)
+    if scores.shape != (count,):
+        wrong = f"scores of shape {scores.shape}"
+    elif not np.isfinite(scores).all():
+        place = np.flatnonzero(~np.isfinite(scores))[0]
+        wrong = f"the score {scores[place]} (at position {place})"
+    else:
+        return scores
+    raise ValueError(
+        f"--config.strategy: {name} answered with {wrong}; it must give a "
+        f"finite number for each of {count} images. Nothing was bought."
+    )
 
 
 def check_choice(name: str, chosen: np.ndarray, count: int, budget: int) -> np.ndarray:

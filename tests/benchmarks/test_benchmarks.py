@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from aljax.launch import side_by_side
 from aljax.learner import init
 from aljax.models import MODELS
 
@@ -165,6 +166,7 @@ def test_each_local_process_sees_its_own_gpus(monkeypatch):
         seen[line[-1]] = environment["CUDA_VISIBLE_DEVICES"]
         return json.dumps({"of": line[-1]})
 
+    monkeypatch.setattr(side_by_side, "_cuda", lambda: True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,6,7")
     monkeypatch.setattr(scaling, "printed", printed)
     flags = Namespace(model="resnet18", width=4, precision="float32", steps=1, srun="")

@@ -75,9 +75,10 @@ def test_mean_and_std_are_those_of_the_unpadded_pool(mini):
     np.testing.assert_allclose(mini.std, [pixels.std()], rtol=1e-12)
 
 
-def test_statistics_of_each_channel_and_of_a_constant_one():
+def test_statistics_of_each_channel_and_of_a_constant_one(monkeypatch):
     # More than one chunk, and not a multiple of it.
-    shape = (data.CHUNK + 7, 2, 3, 3)
+    monkeypatch.setattr(data, "CHUNK", 100)
+    shape = (107, 2, 3, 3)
     images = np.random.default_rng(0).integers(0, 200, shape).astype(np.uint8)
     images[..., 2] = 51
     mean, std = data.channel_statistics(images)

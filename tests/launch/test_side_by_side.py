@@ -26,8 +26,10 @@ TWO_CORES = pytest.mark.skipif(len(CORES) != 2, reason="made for two CPU cores")
 def machine(monkeypatch):
     """Makes this a machine with such cores and GPUs."""
 
-    def make(cores, visible=None, devices=()):
+    def make(cores, visible=None, devices=(), cuda=True, platforms=""):
         monkeypatch.setattr(os, "sched_getaffinity", lambda who: set(range(cores)))
+        monkeypatch.setattr(side_by_side, "find_spec", lambda name: cuda)
+        monkeypatch.setenv("JAX_PLATFORMS", platforms)
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
         if visible is not None:
             monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
@@ -47,9 +49,25 @@ def test_cores_are_shared(machine):
 def test_gpus_are_shared_in_order(machine):
     names = ["nvidia10", "nvidia2", "nvidiactl", "nvidia-uvm", "nvidia0"]
     machine(2, devices=names)
-    assert [s.gpus for s in shares(3)] == [("0",), ("2",), ("10",)]
-    assert [s.cores for s in shares(3)] == [(0, 1)] * 3
+    found = shares(3)
+    assert [s.gpus for s in found] == [("0",), ("1",), ("2",)]  # as CUDA counts them
+    assert [s.cores for s in found] == [(0, 1)] * 3
+    machine(2, devices=names)
     assert shares(1)[0].devices == 3
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"cuda": False},
+        {"platforms": "cpu"},
+        {"visible": "-1"},
+        {"visible": "NoDevFiles"},
+    ],
+)
+def test_gpus_that_are_not_used_are_not_shared(machine, given):
+    machine(4, **({"visible": "0,1"} | given))
+    assert [s.gpus for s in shares(2)] == [(), ()]
 
 
 def test_only_visible_gpus_are_shared(machine):

@@ -124,6 +124,14 @@ def test_submits_an_array_and_keeps_its_script(launch, asked, monkeypatch):
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
 
+def test_nothing_is_submitted_once_it_is_asked_to_stop(launch, asked, monkeypatch):
+    monkeypatch.setattr(Preemption, "requested", True, raising=False)
+    monkeypatch.setattr(Preemption, "__init__", lambda self: None)
+    done = launch("--slurm_partition=low")
+    assert done.returncode == 1 and "nothing was submitted" in done.stderr
+    assert not (asked / "script").exists()
+
+
 def test_finished_running_and_queued_groups_are_left_out(launch, asked):
     workdir = launch.folder / "w"
     finish(workdir, FOLDERS[0])

@@ -36,6 +36,7 @@ from aljax.runs.experiment import run_group
 from aljax.runs.folder import RunFolder, read_json
 from aljax.runs.session import Session
 from aljax.strategies import STRATEGIES, Strategy, highest
+from aljax.training import _mean_of_seen
 from tests.support import tiny
 
 pytestmark = pytest.mark.slow
@@ -162,6 +163,24 @@ def test_what_a_function_is_given_and_gives(in_child, executor):
     np.testing.assert_array_equal(ranks[:, 0], 1 + np.repeat(np.arange(4), 3))
     assert total == 24 + 4 * 28
     assert donated
+
+
+def averaged(counts):
+    """A statistic of each device, averaged over those that have so many real rows."""
+    devices = choose_devices(len(counts))
+    program = spmd(
+        lambda x, mask: _mean_of_seen({"mean": x[0]}, mask)["mean"],
+        *(devices, (SPLIT, SPLIT), EVERYWHERE),
+    )
+    mask = (np.arange(4) < np.array(counts)[:, None]).astype(np.float32)
+    place = NamedSharding(devices.mesh, SPLIT)
+    statistics = 2.0 ** np.arange(len(counts), dtype=np.float32)
+    return float(program(*jax.device_put((statistics, mask.reshape(-1)), place)))
+
+
+def test_devices_without_an_image_say_nothing_of_statistics(in_child):
+    assert in_child(averaged, (4, 4, 4, 4)) == 15 / 4
+    assert in_child(averaged, (4, 1, 0, 0)) == 3 / 2
 
 
 def refusal(folder, *arguments):

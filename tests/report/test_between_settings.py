@@ -173,3 +173,13 @@ def test_the_page_shows_it_first(tmp_path):
     table = tmp_path / "1" / "report" / "tables" / "settings.csv"
     assert table.read_text().startswith("first,second,part,n,mean")
     assert (tmp_path / "1" / "report" / "figures" / "accuracy_by_setting.svg").exists()
+
+
+def test_a_page_of_settings_alone_asks_what_they_change(tmp_path):
+    folders = []
+    for reset in ("cycle", "trial"):
+        grid = made.Grid(
+            made.curves({}), strategies=("random",), trials=3, config={"reset": reset}
+        )
+        folders.append(made.write(tmp_path / reset, grid))
+    assert "<h1>What do settings change?</h1>" in write_report(folders).read_text()

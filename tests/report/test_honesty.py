@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import runpy
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +199,17 @@ def test_missing_failed_and_unequal_trials(tmp_path):
         "epoch 3)."
     )
     assert "1 never begun (resnet18/sgd/entropy/trial_5)" in found["unfinished"]
+
+
+def test_a_run_copied_from_more_trials_asks_for_no_more_of_them(tmp_path):
+    folder = made.write(tmp_path, dataclasses.replace(made.LARGE, trials=3))
+    about = folder / "resnet18" / "sgd" / "random" / "trial_1" / "config.json"
+    told = json.loads(about.read_text())
+    told["config"]["trials"] = 5
+    about.write_text(json.dumps(told))
+    assert not read([folder]).planned
+    shutil.copytree(about.parent, about.parent.with_name("trial_4"))  # one of more
+    assert len(read([folder]).planned) == 3
 
 
 @pytest.mark.parametrize(("trials", "many"), [(1, "1 trial"), (2, "2 trials")])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aljax import data
+from aljax.data.splits import Splits
 from aljax.report.images import stored_images
 from aljax.report.runs import read
 from tests.support import made_up_runs as made
@@ -44,6 +45,23 @@ def test_images_are_read_once(record, monkeypatch):
     images, run = stored_images(), record({"name": "fashion_mnist_mini"}, None)
     assert images(run) is images(run) is not None
     assert asked == [1]
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_images_of_ones_own_dataset(record, monkeypatch, tmp_path, channels):
+    images, classes = np.zeros((8, 32, 32, channels), np.uint8), np.arange(8) % 2
+
+    def load(options):
+        return Splits(*(images, classes) * 2, ("one", "other"))
+
+    source = data.Source(load, lambda options: 8, takes=frozenset({"path"}))
+    monkeypatch.setitem(data.DATASETS, "mine", source)
+    here, gone = (
+        stored_images()(record({"name": "mine", "path": path}, None))
+        for path in (str(tmp_path), "not/here")
+    )
+    assert gone is None
+    assert (here is None) if channels == 4 else (here.shape == images.shape)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,15 @@ def test_values_that_differ_are_counted():
     assert found["Seeds"] == "0"
 
 
+def test_a_run_that_went_on_elsewhere_says_both():
+    later = [{"from_cycle": 2, "device": "1 x gpu", "commit": "a"}]
+    about = {"device": "1 x cpu", "commit": "a", "later": later}
+    run = replace(record([0.5]), about=about)
+    found = dict(facts(_study(run), None))
+    assert found["Device"] == "1 x cpu, then 1 x gpu"
+    assert found["Commit of aljax"] == "a"
+
+
 def test_many_values_are_cut_short():
     runs = [record([0.5], width=width) for width in range(8)]
     runs = [replace(run, config=run.config | {"seed": i}) for i, run in enumerate(runs)]

@@ -5,12 +5,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from jax.errors import JaxRuntimeError
 
 from aljax.config import replace
 from aljax.grid import expand
+from aljax.runs import experiment
 from aljax.runs.curves import find_runs, write_results
 from aljax.runs.experiment import check_group, run_experiment, run_group
-from aljax.runs.folder import Damaged
+from aljax.runs.folder import Damaged, RunFolder
 from aljax.runs.plan import Plan
 from aljax.runs.status import read_status
 from tests.runs.test_resuming import interrupt
@@ -141,15 +143,20 @@ def test_its_only_row_cut_in_the_middle(session, tmp_path):
     run_group(session, [RUN], tmp_path)
 
 
-def test_the_others_of_a_grid_go_on(session, tiny_dataset, undisturbed, tmp_path):
+@pytest.fixture
+def two(tiny_dataset, tmp_path):
+    """A plan of two runs."""
     config = replace(CONFIG, "sweep", {"seed": (0, 1)})
-    groups = expand(config)
 
     class Ours(Plan):
         def read_images(self, data):
             return tiny_dataset
 
-    plan = Ours(config, groups, tmp_path)
+    return Ours(config, expand(config), tmp_path)
+
+
+def test_the_others_of_a_grid_go_on(session, two, undisturbed, tmp_path):
+    plan, groups = two, two.groups
     damaged = tmp_path / groups[0][0].folder
     damaged.mkdir(parents=True)
     (damaged / "config.json").write_text("garbage")
@@ -158,3 +165,31 @@ def test_the_others_of_a_grid_go_on(session, tiny_dataset, undisturbed, tmp_path
     assert not (damaged / "cycles.jsonl").exists()
     (done,) = find_runs(tmp_path)
     assert len(results(done.rows())) == CONFIG.cycles
+    # Of one that was done before, too.
+    (done.path / "config.json").write_text("")
+    shutil.rmtree(damaged)
+    (failure,) = run_experiment(plan, session.devices, session.preemption)
+    assert str(done.path / "config.json") in failure
+    assert len(RunFolder(damaged).rows()) == CONFIG.cycles
+
+
+def test_a_run_that_does_not_fit_leaves_the_others(session, two, tmp_path, monkeypatch):
+    large = two.groups[0][0]
+
+    def fits(trial, carry_out=experiment.run_cycles):
+        if trial.run == large:
+            raise JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory, 99 GB wanted")
+        return carry_out(trial)
+
+    monkeypatch.setattr(experiment, "run_cycles", fits)
+    (failure,) = run_experiment(two, session.devices, session.preemption)
+    assert failure.startswith(f"{large.folder}: does not fit into the memory")
+    states = [read_status(run, tmp_path).state for run in two.runs]
+    assert states == ["failed", "done"]
+
+    def breaks(trial):
+        raise JaxRuntimeError("INTERNAL: something else")
+
+    monkeypatch.setattr(experiment, "run_cycles", breaks)
+    with pytest.raises(JaxRuntimeError, match="something else"):
+        run_experiment(two, session.devices, session.preemption)

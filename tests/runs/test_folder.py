@@ -113,6 +113,22 @@ def test_config_of_a_run_is_written_once(tmp_path):
     assert path.read_text() == before
 
 
+def test_a_run_that_goes_on_elsewhere_says_so(tmp_path, monkeypatch):
+    run = open_runs(tmp_path)[0]
+    folder = RunFolder(tmp_path / run.folder)
+    begun = folder.about()
+    assert folder.create(run, IMAGES) == ""
+    folder.append(row(1))
+    told = provenance() | {"device": "1 x another"}
+    monkeypatch.setattr("aljax.runs.folder.provenance", lambda devices: told)
+    changed = folder.create(run, IMAGES)
+    assert changed == f"device 1 x another instead of {begun['device']}"
+    assert folder.create(run, IMAGES) == ""  # told once
+    (later,) = folder.about()["later"]
+    assert later["from_cycle"] == 2 and later["device"] == "1 x another"
+    assert {**folder.about(), "later": None} == {**begun, "later": None}
+
+
 def test_write_json_is_whole_or_not_at_all(tmp_path):
     path = tmp_path / "a.json"
     assert read_json(path) is None
@@ -164,8 +180,9 @@ def test_results_of_a_grid(tmp_path):
     runs = open_runs(tmp_path, config)
     for i, run in enumerate(runs[:3]):
         RunFolder(tmp_path / run.folder).append(row(1, i / 10))
-    write_results(tmp_path)
-    narrow, wide = (read_json(tmp_path / f"width={w}/results.json") for w in (8, 16))
+    paths = sorted(write_results(tmp_path), reverse=True)
+    assert paths == [tmp_path / f"width={w}" / "results.json" for w in (8, 16)]
+    narrow, wide = map(read_json, paths)
     narrow, wide = narrow["strategies"], wide["strategies"]
     assert narrow["learning_loss"].keys() == {"sgd", "adam"}
     assert wide["learning_loss"].keys() == {"sgd"}

@@ -82,3 +82,22 @@ def test_no_advice_where_there_are_kernels(tmp_path, monkeypatch):
     monkeypatch.setattr(kernels, "missing", lambda: "")
     plan = make_plan(replace(CONFIG, "precision", "bfloat16"), tmp_path)
     assert plan.advice("cpu") == []
+
+
+def test_a_sweep_the_other_way_round_is_refused(tmp_path):
+    """Its folders would have other names, and all would run again."""
+    sweep = {"width": (8, 16), "strategy": ("random",), "seed": (0, 1)}
+    make_plan(Config(sweep=sweep), tmp_path).write()
+    turned = {name: sweep[name] for name in ("seed", "width", "strategy")}
+    make_plan(Config(sweep=sweep), tmp_path).check_experiment()
+    with pytest.raises(ValueError, match="come as width, seed in --workdir=.*write"):
+        make_plan(Config(sweep=turned), tmp_path).check_experiment()
+
+
+def test_a_run_of_another_shard_is_said_to_be_there():
+    config = Config(trials=2)
+    first, second = (run.folder for run in make_plan(config, "runs").runs)
+    plan = make_plan(config, "runs", shard_text="2/2", only_folder=second)
+    assert [run.folder for run in plan.runs] == [second]
+    with pytest.raises(ValueError, match=f"--only={first}: this run is not in --shard"):
+        make_plan(config, "runs", shard_text="2/2", only_folder=first)

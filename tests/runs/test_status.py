@@ -123,6 +123,12 @@ def test_time_left(tmp_path):
     assert seconds_left(statuses, rates) == pytest.approx(expected)
 
 
+def test_held_out_images_are_not_trained_on(tmp_path):
+    (run,), *_ = expand(replace(CONFIG, "validation", 4))
+    open_run(tmp_path, run, 1, seconds=3.0)  # 5 epochs of 6 images
+    assert seconds_per_image(tmp_path)[""] == pytest.approx(3 / 30)
+
+
 def test_time_left_of_several_processes(tmp_path):
     for run in RUNS[:2]:
         open_run(tmp_path, run, 1)

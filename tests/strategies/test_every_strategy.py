@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from aljax.config import Config, validate
-from aljax.strategies import NOISES, STRATEGIES, Options, Outputs, check_choice
+from aljax.strategies import (
+    NOISES,
+    STRATEGIES,
+    Options,
+    Outputs,
+    Strategy,
+    check_choice,
+    check_scores,
+)
 from tests.support.queries import POOLS, Attached, make_query, outputs, rows
 
 FIELDS = {"logits", "predicted_loss", "embedding", "stochastic_logits"}
@@ -130,3 +138,21 @@ def test_options_are_checked(field, value, words):
 def test_a_wrong_answer_is_refused(chosen, words):
     with pytest.raises(ValueError, match=f"mine answered with .*{words}.*Nothing was"):
         check_choice("mine", np.array(chosen), 53, 3)
+
+
+@pytest.mark.parametrize(
+    "scores, words",
+    [
+        ([0.0, np.inf, 1.0], r"the score inf \(at position 1\)"),
+        ([np.nan, 0.0, 1.0], r"the score nan \(at position 0\)"),
+        ([0.0, 1.0], r"scores of shape \(2,\)"),
+    ],
+)
+def test_scores_that_say_nothing_are_refused(scores, words):
+    with pytest.raises(ValueError, match=f"mine answered with {words}.*Nothing was"):
+        check_scores("mine", np.array(scores), 3)
+
+
+def test_a_strategy_that_needs_what_there_is_not_is_refused():
+    with pytest.raises(ValueError, match="Strategy.needs: .*'embeddings'; did you"):
+        Strategy(lambda query: None, frozenset({"embeddings"}))

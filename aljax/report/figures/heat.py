@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, Normalize, TwoSlopeNorm
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 
 from aljax.report.figures.panels import Space, inches, panels, text_width
@@ -73,13 +73,6 @@ def shares(values: Sequence[np.ndarray], low: float | None = 0.0) -> Normalize:
     high = seen.max() if len(seen) else 1.0
     low = (seen.min() if len(seen) else 0.0) if low is None else low
     return Normalize(low, high if high > low else low + 1)
-
-
-def around_zero(values: Sequence[np.ndarray]) -> Normalize:
-    """Differences: no difference in the middle of the colours."""
-    seen = np.abs(_finite(values))
-    most = seen.max() if len(seen) and seen.max() > 0 else 1.0
-    return TwoSlopeNorm(0.0, -most, most)
 
 
 def _finite(values: Sequence[np.ndarray]) -> np.ndarray:

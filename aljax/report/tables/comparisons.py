@@ -167,7 +167,7 @@ def _by_budget(setting: Setting, strategies: Iterable[str]) -> Table:
         "Accuracy minus random's by labels, in points",
         "Paired by trial; pairs of network and optimizer of one trial are averaged "
         "first, and set in alone. In brackets the 95 % t interval at each budget, "
-        "which decides nothing alone: ten budgets are ten chances to be wrong.",
+        "which decides nothing alone: each budget is a chance to be wrong.",
         "against_random",
         pd.concat(parts, ignore_index=True),
         pd.DataFrame(shown).fillna(wording.MISSING),

@@ -172,8 +172,8 @@ def runs(study: Study) -> Table:
             "note": record.note,
             "cycles": len(record.rows),
             "aubc": record.aubc if record.done else None,
-            "device": record.about.get("device"),
-            "commit": record.about.get("commit"),
+            "device": record.told(lambda about: about.get("device")),
+            "commit": record.told(lambda about: about.get("commit")),
         }
         for record in study.runs
     )
