@@ -10,6 +10,7 @@ other settings of the optimizers are the authors'. Parts, behind a colon:
     switch      Adam first, SGD for the last third, beside either alone
     authors     SGD and Adam with the authors' own rates: what tuning changes
     leak        weights fresh in each cycle, kept through a trial, kept for ever
+    last_batch  2,496 to 2,528 labels, which leave no last batch, or one of 4 to 32
 
 The first two have five trials, the others three. A run that is in several parts is the
 same in each, and its folder may be copied.
@@ -37,6 +38,7 @@ PARTS = {
     "authors": {"optimizer": ("sgd", "adam"), "strategy": BOTH},
     "switch": {"optimizer": ("sgd", "adam", "adam_sgd"), "strategy": BOTH},
     "leak": {"reset": ("cycle", "trial", "never")},
+    "last_batch": {"initial": (2496, 2500, 2504, 2512, 2528)},
     "strategies": {"optimizer": ("adam",), "strategy": tuple(STRATEGIES)},
 }
 
@@ -67,7 +69,7 @@ def get_config(part: str = "resnet18") -> Config:
         epochs=15,
         batch_size=64,
         trials=5 if part in ("resnet18", "strategies") else 3,
-        cycles=6,
+        cycles=1 if part == "last_batch" else 6,
         initial=500,
         budget=500,
         schedule=Schedule(milestones=(12,)),

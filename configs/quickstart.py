@@ -15,7 +15,7 @@ def get_config() -> Config:
         cycles=3,
         initial=200,
         budget=200,
-        batch_size=64,
+        batch_size=40,
         pool_subset=2000,
         schedule=Schedule(milestones=(8,)),
         loss_prediction=LossPrediction(detach_epoch=6),

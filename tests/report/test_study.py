@@ -99,6 +99,12 @@ def test_numbers_of_single_runs():
     before, after = (" ".join(map(str, side)) for side in zip(*dips, strict=True))
     plain = OWN.replace(",", "").replace(" and", "")
     assert f"{before} % to {after} %" in plain
+    alone = []
+    for labels in (2496, 2500, 2504, 2512, 2528):
+        runs = f"last_batch/initial={labels}/resnet18/sgd/random/trial_"
+        found = [percent(f"{runs}{trial}")[0] for trial in (1, 2, 3)]
+        alone.append(f"{np.mean(found):.1f} ± {np.std(found, ddof=1):.1f}")
+    assert f"| {' | '.join(alone)} |" in OWN
     ranked = {
         strategy: np.mean(
             [
@@ -118,7 +124,7 @@ def test_every_run_is_whole_and_a_copy_is_one():
     for path in STUDY.glob("*/**/cycles.jsonl"):
         about = json.loads(path.with_name("config.json").read_text())
         rows = path.read_text()
-        assert rows.count("\n") == 6
+        assert rows.count("\n") == about["config"]["cycles"]
         assert about["config"]["data.path"] == "runs/cifar10-jpeg.zip"
         config = about["config"] | {"trials": None, "sweep": None}
         key = json.dumps(config, sort_keys=True), about["trial"]

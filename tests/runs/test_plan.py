@@ -1,5 +1,6 @@
 """Plans: other experiments are kept out of a workdir, which remembers its grids."""
 
+import dataclasses
 import os
 
 import pytest
@@ -101,3 +102,17 @@ def test_a_run_of_another_shard_is_said_to_be_there():
     assert [run.folder for run in plan.runs] == [second]
     with pytest.raises(ValueError, match=f"--only={first}: this run is not in --shard"):
         make_plan(config, "runs", shard_text="2/2", only_folder=first)
+
+
+def test_a_small_last_batch_is_told_of():
+    """The smallest of all cycles and members; none for those that do no harm."""
+    config = Config(initial=500, budget=500, cycles=6, batch_size=64, trials=1)
+    (said,) = make_plan(config, "runs").advice("gpu")
+    assert said.startswith("2,500 images leave a last batch of 4,")
+    for changes in ({"batch_size": 50}, {"cycles": 4}, {"initial": 512, "budget": 512}):
+        assert not make_plan(dataclasses.replace(config, **changes), "runs").advice(
+            "gpu"
+        )
+    both = dataclasses.replace(config, sweep={"batch_size": (50, 499)})
+    (said,) = make_plan(both, "runs").advice("gpu")
+    assert said.startswith("500 images leave a last batch of 1,")
