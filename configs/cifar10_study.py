@@ -6,14 +6,15 @@ share of a training. The learning rates in RATES were searched by `configs/tune.
 other settings of the optimizers are the authors'. Parts, behind a colon:
 
     resnet18    four optimizers, random and learning loss (what no name stands for)
+    resnet34    the same of that network
     strategies  every strategy, with Adam, the best of the search
     switch      Adam first, SGD for the last third, beside either alone
     authors     SGD and Adam with the authors' own rates: what tuning changes
     leak        weights fresh in each cycle, kept through a trial, kept for ever
     last_batch  2,496 to 2,528 labels, which leave no last batch, or one of 4 to 32
 
-The first two have five trials, the others three. A run that is in several parts is the
-same in each, and its folder may be copied.
+`resnet18` and `strategies` have five trials, the others three. A run that is in several
+parts is the same in each, and its folder may be copied.
 
 Expected, ResNet18, random: Adam 38 % at 500 labels, 55 % at 3,000; SGD 36 and 53 %
 (n = 5, CIFAR-10 as JPEG; `benchmarks/study`). What was tried for RATES, and how
@@ -31,6 +32,7 @@ from aljax.strategies import STRATEGIES
 # a part of its name.
 RATES = {
     "resnet18": {"sgd": 0.01, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.00003},
+    "resnet34": {"sgd": 0.003, "adam": 0.0003, "adamw": 0.0003, "rmsprop": 0.00003},
 }
 BOTH = ("random", "learning_loss")
 PARTS = {
