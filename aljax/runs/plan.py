@@ -24,6 +24,7 @@ from aljax.grid import (
 )
 from aljax.machine.devices import Devices, check_share
 from aljax.machine.processes import check_same, done_by_first
+from aljax.models import MODELS, ResNet
 from aljax.models.conv import kernels
 from aljax.runs.folder import read_json, write_json
 from aljax.runs.provenance import provenance
@@ -102,7 +103,7 @@ class Plan:
             for cycle in range(config.cycles):
                 images = config.initial + cycle * config.budget - config.validation
                 rest = images % config.batch_size
-                if 0 < rest < min(SMALL, config.batch_size / 4):
+                if 0 < rest < min(SMALL, config.batch_size / 4) and _ours(config):
                     found.append((rest, images))
         return min(found, default=None)
 
@@ -234,6 +235,11 @@ class Plan:
             return
         kept = [old for old in grids if not _contains(new, old)]
         write_json(path, known | {"grids": [*kept, new]})
+
+
+def _ours(config: Config) -> bool:
+    """Whether its network is one of aljax's own, which normalise by the batch."""
+    return getattr(MODELS[config.model], "func", None) is ResNet
 
 
 def _is_there(path: Path) -> bool:

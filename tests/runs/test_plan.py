@@ -6,6 +6,7 @@ import os
 import pytest
 
 from aljax.config import Config, Schedule, replace
+from aljax.models import MODELS
 from aljax.models.conv import kernels
 from aljax.runs.folder import read_json
 from aljax.runs.plan import SLOW_BFLOAT16, Plan, make_plan
@@ -104,7 +105,7 @@ def test_a_run_of_another_shard_is_said_to_be_there():
         make_plan(config, "runs", shard_text="2/2", only_folder=first)
 
 
-def test_a_small_last_batch_is_told_of():
+def test_a_small_last_batch_is_told_of(monkeypatch):
     """The smallest of all cycles and members; none for those that do no harm."""
     config = Config(initial=500, budget=500, cycles=6, batch_size=64, trials=1)
     (said,) = make_plan(config, "runs").advice("gpu")
@@ -113,6 +114,8 @@ def test_a_small_last_batch_is_told_of():
         assert not make_plan(dataclasses.replace(config, **changes), "runs").advice(
             "gpu"
         )
+    monkeypatch.setitem(MODELS, "own", lambda **fields: None)
+    assert not make_plan(replace(config, "model", "own"), "runs").advice("gpu")
     both = dataclasses.replace(config, sweep={"batch_size": (50, 499)})
     (said,) = make_plan(both, "runs").advice("gpu")
     assert said.startswith("500 images leave a last batch of 1,")
