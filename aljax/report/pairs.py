@@ -162,12 +162,11 @@ def _cheapest(pairs: Sequence[Pair]) -> Pair | None:
     """
     least = min(pairs, key=lambda pair: pair.train_seconds)
     others = [pair for pair in pairs if pair is not least]
-    always = all(
-        least.train[unit] <= other.train[unit]
-        for other in others
-        for unit in least.train.keys() & other.train.keys()
-    )
-    return least if always else None
+    for other in others:
+        both = least.train.keys() & other.train.keys()
+        if not both or any(least.train[u] > other.train[u] for u in both):
+            return None
+    return least
 
 
 def _without(setting: Setting, pairs: Sequence[Pair], under: str) -> list[str]:

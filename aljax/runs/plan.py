@@ -45,8 +45,8 @@ SMALL = 16  # images in a last batch; with fewer, accuracy was seen to fall
 SMALL_LAST_BATCH = (
     "{images:,} images leave a last batch of {rest}, by whose statistics evaluation "
     "normalises in part, as in PyTorch: 2,500 in batches of 64, which leave 4, made a "
-    "ResNet18 of width 16 3.4 points less accurate than 2,496. To avoid it, choose "
-    "config.batch_size, config.initial or config.budget so that none or more are left."
+    "ResNet18 of width 16 3.4 points less accurate than 2,496 (n = 3). To avoid it, "
+    "choose config.batch_size, config.initial or config.budget that leave none or more."
 )
 
 

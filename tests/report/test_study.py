@@ -7,6 +7,7 @@ import pytest
 
 from aljax.report import command
 from aljax.report.answers import answers
+from aljax.report.comparisons import between_settings
 from aljax.report.runs import read
 from tests.support.documents import README, ROOT, commands
 
@@ -69,6 +70,14 @@ def test_sentences_are_those_of_the_page(text, parts, questions):
         told.setdefault(answer.question, answer.sentence)
     for question in questions:
         assert told[question] in " ".join(text.split())
+
+
+def test_what_tuning_gains_in_the_readme():
+    study = read([STUDY / part for part in ("resnet18", "authors")])
+    (found,) = between_settings(study.settings)
+    mean, low, high = (-found.result.mean, -found.result.high, -found.result.low)
+    said = f"gain {mean:.1f} points ({low:.1f} to {high:.1f}, n = {found.result.n})"
+    assert found.established and f"Tuned rates {said}" in README
 
 
 @pytest.mark.parametrize("part", ["resnet18", "switch"])
