@@ -9,7 +9,7 @@
 // all is computed in. C and F are multiples of WHOLE, but for the C of a layer and of its
 // kernel's gradient.
 
-#include "direct_amx.h"
+#include "direct_amx_sums.h"
 #include "direct_tiles.h"
 
 namespace {
@@ -43,11 +43,10 @@ ffi::Error layer(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
     of_image[image] = moments(to, high, wide, F);
   };
   if (by_amx<T>(x.C, F)) {
-    const Frame frame = Frame::around(x.H, x.W, S / 2);
+    const Framed framed{Frame::around(x.H, x.W, S / 2), x.H, x.W};
     const Numbers weights = packed_pairs(pool, kernel.typed_data(), S * S, x.C, F);
-    const Grid all = grid_of(high, wide, frame.columns, S, stride);
-    convolve_amx(pool, x.B, high * wide, frame, x.C, F, {all}, S * S, weights, read,
-                 results, done);
+    convolve_amx(pool, x.B, high * wide, framed, x.C, F, {grid_of(high, wide, S, stride)},
+                 S * S, weights, read, results, done);
   } else if (by_tiles(S, stride, x.C)) {
     const KernelPoints points = kernel_points(pool, kernel.typed_data(), x.C, F);
     convolve_tiles(pool, x.B, high, wide, x.C, F, points, read, results, done);
@@ -142,21 +141,21 @@ ffi::Error input_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Images
     return (to - border + k + border * stride) / stride;
   };
   if (by_amx<T>(C, F)) {
-    const Frame frame = Frame::around(pull.high, pull.wide, border);
+    const Framed framed{Frame::around(pull.high, pull.wide, border), pull.high, pull.wide};
     const Numbers weights = packed_pairs(pool, swapped.data(), S * S, F, C);
     std::vector<Grid> grids;
     for (int64_t h = 0; h < stride; ++h) {
       for (int64_t w = 0; w < stride; ++w) {
-        Grid grid{(x.H - h + stride - 1) / stride, (x.W - w + stride - 1) / stride,
-                  frame.columns, 1, h * x.W + w, stride * x.W, stride, {}};
+        Grid grid{(x.H - h + stride - 1) / stride, (x.W - w + stride - 1) / stride, 1,
+                  h * x.W + w, stride * x.W, stride, {}};
         for (int64_t t = 0; t < S * S; ++t) {
           if (!meets(h, t / S) || !meets(w, t % S)) continue;
-          grid.shifts.push_back({met(h, t / S) * frame.columns + met(w, t % S), t});
+          grid.offsets.push_back({met(h, t / S), met(w, t % S), t});
         }
         grids.push_back(grid);
       }
     }
-    convolve_amx(pool, x.B, x.H * x.W, frame, F, C, grids, S * S, weights, read, results,
+    convolve_amx(pool, x.B, x.H * x.W, framed, F, C, grids, S * S, weights, read, results,
                  done);
   } else if (by_tiles(S, stride, C)) {
     const KernelPoints points = kernel_points(pool, swapped.data(), F, C);
@@ -212,10 +211,13 @@ ffi::Error kernel_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Image
     return ffi::Error::Success();
   }
   const Frame frame = Frame::around(x.H, x.W, S / 2);
-  const Frame bare{0, pull.high, amx ? frame.columns : pull.wide};
+  const KernelSums tiles({frame, x.H, x.W}, grid_of(pull.high, pull.wide, S, stride), C, F);
+  const Frame bare = amx ? tiles.pulled : Frame{0, pull.high, pull.wide};
   const int64_t across = frame.columns * C, size = S * S * C * F;
-  const int64_t parts = std::min(x.B, size > LARGE ? FEW_PARTS : PARTS);
-  const int64_t together = std::max<int64_t>(1, MORE / (pull.high * pull.wide));
+  const bool few = size > LARGE || amx && !tiles.one;
+  const int64_t parts = std::min(x.B, few ? FEW_PARTS : PARTS);
+  const int64_t together =
+      amx ? tiles.one ? 1 : DEEP : std::max<int64_t>(1, MORE / (pull.high * pull.wide));
   const int n = registers(F);
   std::vector<std::vector<float>> of_part(parts);
 
@@ -230,8 +232,7 @@ ffi::Error kernel_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Image
         pull.value(pulled[i], first + i, bare);
       }
       if (amx) {
-        add_kernel_sums(of_part[part].data(), values, pulled, many, frame, pull.high, C,
-                        F, S, stride);
+        tiles.add(of_part[part].data(), values.data(), pulled.data(), many);
         continue;
       }
       for (int64_t t = 0; t < S * S; ++t) {
@@ -291,3 +292,6 @@ ffi::Error kernel_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Image
 
 DEFINE_KERNELS(float, float32);
 DEFINE_KERNELS(Bfloat16, bfloat16);
+
+// Whether products of bfloat16 are computed in tiles.
+extern "C" const int aljax_amx = by_amx<Bfloat16>(DEEP, DEEP);

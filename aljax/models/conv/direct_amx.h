@@ -1,10 +1,13 @@
 // Convolutions of bfloat16 images in the tiles of direct_tile_registers.h. What is
 // multiplied is rounded to bfloat16 first, sums are of float32.
 //
-// Images are read in a frame, pixel by pixel: outputs that lie a constant step apart in
-// it fill the rows of a tile, those between two rows of an image for nothing.
+// The 16 rows of a tile are pixels along a row of an image or, where rows are not that
+// long, the same pixel of 16 images. What a tile reads and adds to is in the cache next to
+// the processor for as long as it can.
 
 #pragma once
+
+#include <map>
 
 #include "direct_tile_registers.h"
 
@@ -25,222 +28,194 @@ Numbers packed_pairs(ffi::ThreadPool& pool, const float* kernel, int64_t taps, i
   return result;
 }
 
-// What one element of a kernel reads: so many pixels of the frame further on.
-struct Shift {
-  int64_t pixels, tap;
+// Where one element of a kernel reads, from the first output on.
+struct Offset {
+  int64_t row, column, tap;
 };
 
-// Outputs that are computed alike: output (h, w) reads from pixel (h * columns + w) *
-// step of a frame on, and is pixel start + h * row + w * column of the result.
+// Outputs with the same elements of a kernel: (h, w) reads from pixel (h * step, w * step)
+// of a frame on, and is pixel start + h * row + w * column of the result.
 struct Grid {
-  int64_t high, wide, columns, step;
-  int64_t start, row, column;
-  std::vector<Shift> shifts;
+  int64_t high, wide, step, start, row, column;
+  std::vector<Offset> offsets;
 };
 
 // A whole layer's.
-Grid grid_of(int64_t high, int64_t wide, int64_t columns, int64_t S, int64_t stride) {
-  Grid grid{high, wide, columns, stride, 0, wide, 1, {}};
-  for (int64_t t = 0; t < S * S; ++t) {
-    grid.shifts.push_back({t / S * columns + t % S, t});
-  }
+Grid grid_of(int64_t high, int64_t wide, int64_t S, int64_t stride) {
+  Grid grid{high, wide, stride, 0, wide, 1, {}};
+  for (int64_t t = 0; t < S * S; ++t) grid.offsets.push_back({t / S, t % S, t});
   return grid;
 }
 
-// Sums [2 tiles of pixels][2 tiles of F] of all products, into tiles 0 to 3.
-void multiply(const Bfloat16* one, const Bfloat16* two, int64_t step, const Grid& grid,
-              const Bfloat16* weights, int64_t taps, int64_t C) {
+// An image of H x W in a frame.
+struct Framed {
+  Frame frame;
+  int64_t H, W;
+
+  int64_t pixels() const { return frame.rows * frame.columns; }
+  // Whether an offset meets the image, not only zeros, in one of so many outputs of a row,
+  // from (h, w) on.
+  bool meets(const Grid& grid, const Offset& to, int64_t h, int64_t w,
+             int64_t many) const {
+    const int64_t row = h * grid.step + to.row - frame.border;
+    const int64_t first = w * grid.step + to.column - frame.border;
+    const int64_t last = first + (many - 1) * grid.step;
+    return row >= 0 && row < H && last >= 0 && first < W;
+  }
+};
+
+// Tiles that multiply the same elements of a kernel. Places are counted in what lies
+// between pixels of a frame, DEEP numbers of each image.
+struct Alike {
+  struct Shift {
+    int64_t places, tap;
+  };
+  struct Start {
+    int64_t place, pixel;
+  };
+  std::vector<Shift> shifts;
+  std::vector<Start> tiles;
+};
+
+// How a layer is cut into tiles.
+struct Cut {
+  int64_t images;  // that a tile has: 1 or ROWS
+  int64_t tiles = 0;
+  std::vector<Alike> parts;
+
+  Cut(const std::vector<Grid>& grids, const Framed& framed) : images(1) {
+    for (const Grid& grid : grids) images = grid.wide % ROWS ? ROWS : images;
+    std::map<std::vector<int64_t>, Alike> found;
+    for (const Grid& grid : grids) {
+      const int64_t across = images == 1 ? ROWS : 1;
+      for (int64_t h = 0; h < grid.high; ++h) {
+        for (int64_t w = 0; w < grid.wide; w += across) {
+          add(found, grid, framed, h, w, across);
+        }
+      }
+    }
+    for (auto& [taps, alike] : found) {
+      if (alike.tiles.size() % 2) alike.tiles.push_back(alike.tiles.back());
+      tiles += alike.tiles.size();
+      parts.push_back(alike);
+    }
+  }
+
+ private:
+  void add(std::map<std::vector<int64_t>, Alike>& found, const Grid& grid,
+           const Framed& framed, int64_t h, int64_t w, int64_t across) {
+    const int64_t columns = framed.frame.columns;
+    std::vector<int64_t> taps;
+    std::vector<Alike::Shift> shifts;
+    for (const Offset& to : grid.offsets) {
+      if (!framed.meets(grid, to, h, w, across)) continue;
+      taps.push_back(to.tap);
+      shifts.push_back({(to.row * columns + to.column) * images, to.tap});
+    }
+    Alike& alike = found[taps];
+    alike.shifts = shifts;
+    alike.tiles.push_back({(h * columns + w) * grid.step * images,
+                           grid.start + h * grid.row + w * grid.column});
+  }
+};
+
+// Adds to sums [2 tiles][16][DEEP], or sets them, the products of some channels.
+void multiply(const Bfloat16* one, const Bfloat16* two, int64_t row, int64_t channels,
+              int64_t between, const std::vector<Alike::Shift>& shifts,
+              const Bfloat16* weights, int64_t taps, int64_t C, float* sums, bool more) {
   const int64_t next = taps * C * ROWS;  // where the weights of 16 more outputs begin
-  settle();
-  TILE_ZERO(0);
-  TILE_ZERO(1);
-  TILE_ZERO(2);
-  TILE_ZERO(3);
-  for (const Shift& shift : grid.shifts) {
-    const int64_t from = shift.pixels * C;
-    const Bfloat16* of_tap = weights + shift.tap * C * ROWS;
-    for (int64_t c = 0; c < C; c += DEEP) {
-      TILE_LOAD(4, one + from + c, 2 * step);
-      TILE_LOAD(6, of_tap + c * ROWS, 64);
-      TILE_LOAD(7, of_tap + next + c * ROWS, 64);
+  float* low = sums + ROWS * DEEP;
+  if (more) {
+    TILE_LOAD(0, sums, 4 * DEEP);
+    TILE_LOAD(1, sums + ROWS, 4 * DEEP);
+    TILE_LOAD(2, low, 4 * DEEP);
+    TILE_LOAD(3, low + ROWS, 4 * DEEP);
+  } else {
+    TILE_ZERO(0);
+    TILE_ZERO(1);
+    TILE_ZERO(2);
+    TILE_ZERO(3);
+  }
+  for (int64_t c = 0; c < channels; c += DEEP, one += between, two += between) {
+    for (const Alike::Shift& shift : shifts) {
+      const int64_t from = shift.places * DEEP;
+      const Bfloat16* of_tap = weights + (shift.tap * C + c) * ROWS;
+      TILE_LOAD(4, one + from, row);
+      TILE_LOAD(6, of_tap, 64);
+      TILE_LOAD(7, of_tap + next, 64);
       TILE_DOT(0, 4, 6);
       TILE_DOT(1, 4, 7);
-      TILE_LOAD(5, two + from + c, 2 * step);
+      TILE_LOAD(5, two + from, row);
       TILE_DOT(2, 5, 6);
       TILE_DOT(3, 5, 7);
     }
   }
-}
-
-// Tiles of pixels of a grid, each the first of its 16: within rows, if they fill these.
-std::vector<int64_t> tiles_of(const Grid& grid) {
-  std::vector<int64_t> first;
-  if (grid.wide % ROWS == 0) {
-    for (int64_t h = 0; h < grid.high; ++h) {
-      for (int64_t w = 0; w < grid.wide; w += ROWS) first.push_back(h * grid.columns + w);
-    }
-  } else {
-    const int64_t all = (grid.high - 1) * grid.columns + grid.wide;
-    for (int64_t q = 0; q < all; q += ROWS) first.push_back(q);
-  }
-  if (first.size() % 2) first.push_back(first.back());  // the last once more
-  return first;
-}
-
-// Computes DEEP channels of the outputs of a grid; result is that of the first channel.
-void convolve_grid(const Bfloat16* value, const Grid& grid,
-                   const std::vector<int64_t>& tiles, const Bfloat16* weights,
-                   int64_t taps, int64_t C, int64_t F, float* result) {
-  alignas(64) float sums[2 * ROWS][DEEP];
-  const int64_t step = grid.step * C;
-  for (size_t i = 0; i < tiles.size(); i += 2) {
-    multiply(value + tiles[i] * step, value + tiles[i + 1] * step, step, grid, weights,
-             taps, C);
-    TILE_STORE(0, sums[0], 4 * DEEP);
-    TILE_STORE(1, sums[0] + ROWS, 4 * DEEP);
-    TILE_STORE(2, sums[ROWS], 4 * DEEP);
-    TILE_STORE(3, sums[ROWS] + ROWS, 4 * DEEP);
-    for (int64_t p = 0, h, w; p < 2 * ROWS; ++p, ++w) {
-      if (p % ROWS == 0) {
-        h = tiles[i + p / ROWS] / grid.columns;
-        w = tiles[i + p / ROWS] % grid.columns;
-      }
-      if (w == grid.columns) w = 0, ++h;
-      if (h >= grid.high || w >= grid.wide) continue;
-      float* to = result + (grid.start + h * grid.row + w * grid.column) * F;
-      for (int64_t f = 0; f < DEEP; f += LANES) at(to + f) = at(sums[p] + f);
-    }
-  }
+  TILE_STORE(0, sums, 4 * DEEP);
+  TILE_STORE(1, sums + ROWS, 4 * DEEP);
+  TILE_STORE(2, low, 4 * DEEP);
+  TILE_STORE(3, low + ROWS, 4 * DEEP);
 }
 
 // Convolves images by grids; see convolve_tiles for read, place and done. pixels: of a
 // result.
 template <typename Read, typename Place, typename Done>
-void convolve_amx(ffi::ThreadPool& pool, int64_t B, int64_t pixels, const Frame& frame,
+void convolve_amx(ffi::ThreadPool& pool, int64_t B, int64_t pixels, const Framed& framed,
                   int64_t C, int64_t F, const std::vector<Grid>& grids, int64_t taps,
                   const Numbers& weights, Read read, Place place, Done done) {
-  std::vector<std::vector<int64_t>> tiles;
-  for (const Grid& grid : grids) tiles.push_back(tiles_of(grid));
-  const int64_t whole = frame.rows * frame.columns * C;
-  // Tiles may end after the frame.
-  const int64_t beyond = ROWS * 2 * C;
-  in_groups(pool, B, pixels, MORE, [&](int64_t first, int64_t some) {
-    static thread_local Numbers value;
-    static thread_local std::vector<Numbers> rounded(MORE);
-    const TileRegisters set_up;
+  const Cut cut(grids, framed);
+  const bool one = cut.images == 1;
+  const int64_t places = framed.pixels() * cut.images, row = one ? grids[0].step : 1;
+  const int64_t apart = (one ? grids[0].column : pixels) * F;  // results of a tile
+  const int64_t group = std::max(2 * MORE, cut.images * pixels);
+  in_groups(pool, B, pixels, group, [&](int64_t first, int64_t some) {
+    static thread_local Numbers value, rounded, of_tiles;
+    const int64_t units = (some + cut.images - 1) / cut.images;
+    Bfloat16* frames = halves(rounded, units * places * C);
     for (int64_t i = 0; i < some; ++i) {
-      read(value, first + i, frame);
-      Bfloat16* to = halves(rounded[i], whole + beyond);
-      copy(value.data(), whole, to);
-      std::fill_n(to + whole, beyond, 0);
+      read(value, first + i, framed.frame);
+      const float* from = value.data();
+      Bfloat16* to = frames + (i / cut.images * places * C + i % cut.images * DEEP);
+      for (int64_t p = 0; p < framed.pixels(); ++p, to += cut.images * DEEP) {
+        for (int64_t c = 0; c < C; c += DEEP, from += DEEP) {
+          copy(from, DEEP, to + c * places);
+        }
+      }
     }
+    const TileRegisters set_up;
+    settle();
+    float* sums = of_tiles.room(cut.tiles * ROWS * DEEP);
     float* result = place(first, some * pixels * F);
     const auto* packed = reinterpret_cast<const Bfloat16*>(weights.data());
-    for (int64_t f = 0; f < F; f += DEEP) {
-      for (int64_t i = 0; i < some; ++i) {
-        const Bfloat16* from = halves(rounded[i], whole + beyond);
-        for (size_t g = 0; g < grids.size(); ++g) {
-          convolve_grid(from, grids[g], tiles[g], packed + f * taps * C, taps, C, F,
-                        result + i * pixels * F + f);
+    for (int64_t f = 0; f < F; f += DEEP, packed += DEEP * taps * C) {
+      for (int64_t unit = 0; unit < units; ++unit) {
+        for (int64_t c = 0; c < C; c += AT_ONCE) {
+          const Bfloat16* from = frames + (unit * C + c) * places;
+          float* to = sums;
+          for (const Alike& alike : cut.parts) {
+            for (size_t i = 0; i < alike.tiles.size(); i += 2, to += 2 * ROWS * DEEP) {
+              multiply(from + alike.tiles[i].place * DEEP,
+                       from + alike.tiles[i + 1].place * DEEP, 2 * row * DEEP,
+                       std::min(AT_ONCE, C - c), places * DEEP, alike.shifts,
+                       packed + c * ROWS, taps, C, to, c > 0);
+            }
+          }
+        }
+        settle();
+        const int64_t rows = one ? ROWS : std::min(ROWS, some - unit * ROWS);
+        const float* from = sums;
+        for (const Alike& alike : cut.parts) {
+          for (const Alike::Start& tile : alike.tiles) {
+            float* to = result + (unit * cut.images * pixels + tile.pixel) * F + f;
+            for (int64_t p = 0; p < rows; ++p, to += apart) {
+              std::copy_n(from + p * DEEP, DEEP, to);
+            }
+            from += ROWS * DEEP;
+          }
         }
       }
     }
     for (int64_t i = 0; i < some; ++i) done(first + i, result + i * pixels * F);
   });
-}
-
-// ---- the gradient of a kernel -------------------------------------------------------
-
-// Pixels of a frame as columns, [step][C][length] with the pixels first, first + step …
-// of each phase, rounded; zeros beyond the frame.
-void turn(const float* value, int64_t pixels, int64_t C, int64_t step, int64_t length,
-          uint32_t* to) {
-  static thread_local Numbers none;
-  std::fill_n(none.room(C), C, 0.0f);
-  auto pixel = [&](int64_t i) { return i < pixels ? value + i * C : none.data(); };
-  uint32_t pairs[ROWS][ROWS];
-  for (int64_t phase = 0; phase < step; ++phase, to += C * length / 2) {
-    for (int64_t q = 0; q < length; q += 2 * ROWS) {
-      for (int64_t c = 0; c < C; c += ROWS) {
-        for (int64_t i = 0; i < ROWS; ++i) {
-          const int64_t at_pixel = (q + 2 * i) * step + phase;
-          store_pairs(pixel(at_pixel) + c, pixel(at_pixel + step) + c, ROWS, pairs[i]);
-        }
-        for (int64_t j = 0; j < ROWS; ++j) {
-          uint32_t* row = to + ((c + j) * length + q) / 2;
-          for (int64_t i = 0; i < ROWS; ++i) row[i] = pairs[i][j];
-        }
-      }
-    }
-  }
-}
-
-// An image that the gradient of a kernel reads, and the gradient of its result.
-struct Turned {
-  Numbers value, pulled;  // [step][C][length]; [length / 2][F] pairs of pixels
-};
-
-// Adds to sums [C, F] of one tap what images give, whose pixels from `from` on meet it.
-void add_products(float* sums, int64_t C, int64_t F, const std::vector<Turned>& images,
-                  int64_t many, int64_t from, int64_t length, int64_t pixels) {
-  settle();
-  for (int64_t c = 0; c < C; c += DEEP) {
-    for (int64_t f = 0; f < F; f += DEEP) {
-      float *upper = sums + c * F + f, *lower = upper + ROWS * F;
-      TILE_LOAD(0, upper, 4 * F);
-      TILE_LOAD(1, upper + ROWS, 4 * F);
-      TILE_LOAD(2, lower, 4 * F);
-      TILE_LOAD(3, lower + ROWS, 4 * F);
-      for (int64_t i = 0; i < many; ++i) {
-        const auto* x = reinterpret_cast<const Bfloat16*>(images[i].value.data());
-        const auto* g = reinterpret_cast<const uint32_t*>(images[i].pulled.data());
-        for (int64_t q = 0; q < pixels; q += DEEP) {
-          const Bfloat16* seen = x + from + c * length + q;
-          TILE_LOAD(4, seen, 2 * length);
-          TILE_LOAD(5, seen + ROWS * length, 2 * length);
-          TILE_LOAD(6, g + q / 2 * F + f, 4 * F);
-          TILE_LOAD(7, g + q / 2 * F + f + ROWS, 4 * F);
-          TILE_DOT(0, 4, 6);
-          TILE_DOT(1, 4, 7);
-          TILE_DOT(2, 5, 6);
-          TILE_DOT(3, 5, 7);
-        }
-      }
-      TILE_STORE(0, upper, 4 * F);
-      TILE_STORE(1, upper + ROWS, 4 * F);
-      TILE_STORE(2, lower, 4 * F);
-      TILE_STORE(3, lower + ROWS, 4 * F);
-    }
-  }
-}
-
-// Adds to sums [S * S, C, F] what some images in a frame give, whose results' gradients
-// lie `high` rows down in one of as many columns.
-void add_kernel_sums(float* sums, const std::vector<Numbers>& values,
-                     const std::vector<Numbers>& pulled, int64_t many,
-                     const Frame& frame, int64_t high, int64_t C, int64_t F, int64_t S,
-                     int64_t step) {
-  static thread_local std::vector<Turned> images(MORE);
-  static thread_local Numbers none;
-  const TileRegisters set_up;
-  auto whole = [](int64_t n) { return (n + DEEP - 1) / DEEP * DEEP; };
-  const int64_t real = high * frame.columns, pixels = whole(real);
-  const int64_t length = whole(pixels + (S - 1) * (frame.columns + 1) / step + 1);
-  std::fill_n(none.room(F), F, 0.0f);
-  for (int64_t i = 0; i < many; ++i) {
-    turn(values[i].data(), frame.rows * frame.columns, C, step, length,
-         reinterpret_cast<uint32_t*>(images[i].value.room(step * C * length / 2)));
-    auto* to = reinterpret_cast<uint32_t*>(images[i].pulled.room(pixels * F / 2));
-    auto row = [&](int64_t q) { return q < real ? pulled[i].data() + q * F : none.data(); };
-    for (int64_t q = 0; q < pixels; q += 2) {
-      store_pairs(row(q), row(q + 1), F, to + q / 2 * F);
-    }
-  }
-  for (int64_t t = 0; t < S * S; ++t) {
-    const int64_t shift = t / S * frame.columns + t % S;
-    add_products(sums + t * C * F, C, F, images, many,
-                 shift % step * C * length + shift / step, length, pixels);
-  }
 }
 
 }  // namespace

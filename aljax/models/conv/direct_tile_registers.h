@@ -1,11 +1,16 @@
 // The tiles of Intel's AMX: eight registers of 16 rows of 64 bytes, and an instruction that
 // adds to 16 × 16 sums of float32 the products of 16 × 32 by 32 × 16 numbers of bfloat16,
 // the second in pairs: [16 pairs][16][2]. They are used where ALJAX_AMX is defined; where
-// ALJAX_EMULATED is, too, plain C++ stands in for them.
+// ALJAX_IF_KNOWN is, too, unless the compiler does not know them, and where ALJAX_EMULATED
+// is, plain C++ stands in for them.
 
 #pragma once
 
 #include "direct_images.h"
+
+#if defined(ALJAX_IF_KNOWN) && !defined(__AMX_BF16__)
+#undef ALJAX_AMX
+#endif
 
 #if defined(ALJAX_AMX) && !defined(ALJAX_EMULATED)
 #define HAS_TILES
@@ -61,6 +66,10 @@ namespace {
 
 // Rows of a tile, or sums in one; channels that a tile of products takes at once.
 constexpr int64_t ROWS = 16, DEEP = 32;
+// Channels, and pairs of tiles, that are multiplied before the sums are put away: what is
+// read again then is in the cache still.
+constexpr int64_t AT_ONCE = 64;
+constexpr size_t MEETINGS = 8;
 
 // What was written before is in memory; compilers do not know that a tile reads it.
 void settle() { __asm__ volatile("" ::: "memory"); }

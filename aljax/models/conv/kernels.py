@@ -15,6 +15,7 @@ import jax
 
 SOURCE = Path(__file__).with_name("direct.cc")
 INCLUDED = (
+    "direct_amx_sums.h",
     "direct_amx.h",
     "direct_tile_registers.h",
     "direct_tiles.h",
@@ -32,9 +33,11 @@ COMPILE_SECONDS = 120  # after which a compiler is given up
 FOLDER = "~/.cache/aljax/kernels"
 SWITCH = "ALJAX_KERNELS"  # off: matrix products
 # on: products of bfloat16 in the tiles of Intel's AMX; emulated: the same without them.
+# Usually on where the processor, Linux and the compiler know them.
 AMX = "ALJAX_AMX"
 _TILES = {"off": (), "on": ("-DALJAX_AMX",)}
 _TILES["emulated"] = (*_TILES["on"], "-DALJAX_EMULATED")
+_WHERE_KNOWN = (*_TILES["on"], "-DALJAX_IF_KNOWN")
 _REQUEST_PERMISSION, _TILE_DATA = 0x1023, 18  # arch_prctl(2) of Linux
 
 
@@ -64,20 +67,30 @@ def _chosen(switch: str, usual: str, choices: Iterable[str]) -> str:
     return chosen
 
 
-@functools.cache
 def tiles() -> str:
-    """Whether products of bfloat16 use AMX: "off", "on" or "emulated".
+    """Whether these kernels use AMX for bfloat16: "off", "on" or "emulated".
 
     Raises:
+        OSError, subprocess.SubprocessError: there are no kernels; see `missing`.
         ValueError: they shall, and this processor or its kernel does not let them.
     """
+    if _chosen(AMX, "off", _TILES) == "emulated":
+        return "emulated"
+    return "on" if ctypes.c_int.in_dll(_library(), "aljax_amx").value else "off"
+
+
+def _tiles_options() -> tuple[str, ...]:
+    """What a compiler is told of AMX, after Linux was asked for it."""
+    has_tiles = _has_tiles()
+    if AMX not in os.environ:
+        return _WHERE_KNOWN if has_tiles else _TILES["off"]
     chosen = _chosen(AMX, "off", _TILES)
-    if chosen == "on" and not _has_tiles():
+    if chosen == "on" and not has_tiles:
         raise ValueError(
             f"{AMX}=on: this processor has no AMX with bfloat16, or Linux does not let "
             f"this process use it; leave {AMX} off."
         )
-    return chosen
+    return _TILES[chosen]
 
 
 def _has_tiles() -> bool:
@@ -89,9 +102,10 @@ def _has_tiles() -> bool:
     return call(arch_prctl, _REQUEST_PERMISSION, _TILE_DATA) == 0
 
 
+@functools.cache
 def _library() -> ctypes.CDLL:
     """What was compiled, now or earlier."""
-    options = (*OPTIONS, *_TILES[tiles()])
+    options = (*OPTIONS, *_tiles_options())
     include = Path(jax.ffi.include_dir())
     files = SOURCE, *map(SOURCE.with_name, INCLUDED), include / "xla/ffi/api/c_api.h"
     made_of = b"".join(file.read_bytes() for file in files)

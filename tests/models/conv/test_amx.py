@@ -1,6 +1,6 @@
 """Products in the tiles of AMX, or as if in them, are those of rounded numbers.
 
-Of a process of its own, which `test_kernels.py` begins: kernels are chosen once.
+Where a processor has none, of a process of its own, which `test_kernels.py` begins.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from tests.models.conv.test_direct import (
 
 pytestmark = pytest.mark.skipif(
     bool(kernels.missing()) or kernels.tiles() == "off",
-    reason="in a process with ALJAX_AMX, which test_kernels.py begins",
+    reason="no AMX here; test_kernels.py begins a process that emulates it",
 )
 SHAPES = [(32, 32, 32, 32), (7, 9, 32, 64), (4, 4, 96, 64), (5, 1, 64, 32)]
 CASES = [

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,12 +16,17 @@ from aljax.models.conv import direct, kernels
 import jax.numpy as jnp
 missing = kernels.missing()
 fits = direct.fits(jnp.zeros((1, 8, 8, 16)), jnp.zeros((3, 3, 16, 16)))
-print(json.dumps([missing, bool(fits)]))
+print(json.dumps([missing, bool(fits), "none" if missing else kernels.tiles()]))
 """
 
 
 def said(home, **environment) -> tuple[str, bool]:
     """Why there are no kernels, and whether a layer would take them."""
+    return everything_said(home, **environment)[:2]
+
+
+def everything_said(home, **environment) -> tuple[str, bool, str]:
+    """And whether these use AMX."""
     known = {
         name: value
         for name, value in os.environ.items()
@@ -85,22 +91,33 @@ def test_what_is_compiled_is_found_without_a_compiler(tmp_path):
     assert said(tmp_path, CXX="no-such-compiler") == ("", True)
 
 
+def test_a_compiler_that_does_not_know_tiles(tmp_path):
+    if kernels.missing():
+        pytest.skip(kernels.missing())
+    usual = "on" if kernels._has_tiles() else "off"
+    assert everything_said(Path.home()) == ("", True, usual)
+    old = compiler(tmp_path, 'exec c++ "$@" -U__AMX_BF16__')
+    assert everything_said(tmp_path, CXX=old) == ("", True, "off")
+    if kernels._has_tiles():
+        assert everything_said(Path.home(), ALJAX_AMX="off") == ("", True, "off")
+        missing, _, _ = everything_said(tmp_path, CXX=old, ALJAX_AMX="on")
+        assert "does not know the AMX" in missing
+
+
 def test_tiles(tmp_path):
-    """Of a process of its own, as if this machine had them; and in them, if it has."""
-    if said(tmp_path)[0]:
-        pytest.skip(said(tmp_path)[0])
+    """Of a process of its own, as if this machine had them, whether it has or not."""
+    if kernels.missing():
+        pytest.skip(kernels.missing())
     with pytest.raises(AssertionError, match="choose off or on or emulated"):
         said(tmp_path, ALJAX_AMX="maybe")
-    machine_has = kernels._has_tiles()
-    if not machine_has:
+    if not kernels._has_tiles():
         with pytest.raises(AssertionError, match="no AMX with bfloat16"):
             said(tmp_path, ALJAX_AMX="on")
-    for tiles in ("emulated", "on") if machine_has else ("emulated",):
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-rs", "tests/models/conv/test_amx.py"],
-            env=os.environ | {"ALJAX_AMX": tiles},
-            capture_output=True,
-            text=True,
-        )
-        assert not done.returncode, done.stdout
-        assert "SKIPPED" not in done.stdout
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-rs", "tests/models/conv/test_amx.py"],
+        env=os.environ | {"ALJAX_AMX": "emulated"},
+        capture_output=True,
+        text=True,
+    )
+    assert not done.returncode, done.stdout
+    assert "SKIPPED" not in done.stdout
