@@ -34,7 +34,7 @@ SLOW_PRODUCTS = (
     "takes 2.2 times as long (ResNet18 of width 16, AMD EPYC with AVX-512; 1.3 times "
     "at full width), and gives other last digits: {}."
 )
-# n = 3, jax 0.10.2, commit fa73ac630888 (benchmarks/sheets/xeon_amx).
+# n = 3, jax 0.10.2, commit fa73ac630888, its benchmarks/sheets/xeon_amx.
 SLOW_BFLOAT16 = (
     "such products take longer in bfloat16 than in float32, 1.2 times in training and "
     "2.9 in scoring (ResNet18, Intel Xeon with AMX); choose "

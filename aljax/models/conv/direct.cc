@@ -6,8 +6,10 @@
 // number of threads gives the same bits.
 //
 // Images are [B, H, W, C], of float32 or bfloat16, kernels [S, S, C, F] of float32, which
-// all is computed in. C and F are multiples of WHOLE, but for the C of a layer and of its
-// kernel's gradient.
+// all is computed in, though AMX rounds what it multiplies. C and F are multiples of WHOLE,
+// but for the C of a layer and of its kernel's gradient.
+
+#include <optional>
 
 #include "direct_amx_sums.h"
 #include "direct_tiles.h"
@@ -211,13 +213,15 @@ ffi::Error kernel_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Image
     return ffi::Error::Success();
   }
   const Frame frame = Frame::around(x.H, x.W, S / 2);
-  const KernelSums tiles({frame, x.H, x.W}, grid_of(pull.high, pull.wide, S, stride), C, F);
-  const Frame bare = amx ? tiles.pulled : Frame{0, pull.high, pull.wide};
+  const Grid grid = grid_of(pull.high, pull.wide, S, stride);
+  std::optional<KernelSums> in_tiles;
+  if (amx) in_tiles.emplace(Framed{frame, x.H, x.W}, grid, C, F);
+  const Frame bare = amx ? in_tiles->pulled : Frame{0, pull.high, pull.wide};
   const int64_t across = frame.columns * C, size = S * S * C * F;
-  const bool few = size > LARGE || amx && !tiles.one;
-  const int64_t parts = std::min(x.B, few ? FEW_PARTS : PARTS);
   const int64_t together =
-      amx ? tiles.one ? 1 : DEEP : std::max<int64_t>(1, MORE / (pull.high * pull.wide));
+      amx ? in_tiles->images : std::max<int64_t>(1, MORE / (pull.high * pull.wide));
+  const int64_t most = amx ? std::clamp(x.B / together, FEW_PARTS, PARTS) : PARTS;
+  const int64_t parts = std::min(x.B, size > LARGE ? FEW_PARTS : most);
   const int n = registers(F);
   std::vector<std::vector<float>> of_part(parts);
 
@@ -232,7 +236,7 @@ ffi::Error kernel_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Image
         pull.value(pulled[i], first + i, bare);
       }
       if (amx) {
-        tiles.add(of_part[part].data(), values.data(), pulled.data(), many);
+        in_tiles->add(of_part[part].data(), values.data(), pulled.data(), many);
         continue;
       }
       for (int64_t t = 0; t < S * S; ++t) {
@@ -293,5 +297,4 @@ ffi::Error kernel_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Image
 DEFINE_KERNELS(float, float32);
 DEFINE_KERNELS(Bfloat16, bfloat16);
 
-// Whether products of bfloat16 are computed in tiles.
-extern "C" const int aljax_amx = by_amx<Bfloat16>(DEEP, DEEP);
+extern "C" const int aljax_amx = TILES;

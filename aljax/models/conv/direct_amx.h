@@ -1,9 +1,9 @@
 // Convolutions of bfloat16 images in the tiles of direct_tile_registers.h. What is
 // multiplied is rounded to bfloat16 first, sums are of float32.
 //
-// The 16 rows of a tile are pixels along a row of an image or, where rows are not that
-// long, the same pixel of 16 images. What a tile reads and adds to is in the cache next to
-// the processor for as long as it can.
+// The 16 rows of a tile are pixels in a row of an image or, where these are not a multiple
+// of 16, the same pixel of 16 images. Loops are nested so that tiles are mostly loaded from
+// the first cache.
 
 #pragma once
 
@@ -64,8 +64,8 @@ struct Framed {
   }
 };
 
-// Tiles that multiply the same elements of a kernel. Places are counted in what lies
-// between pixels of a frame, DEEP numbers of each image.
+// Tiles that multiply the same elements of a kernel. A place is DEEP numbers of an image at
+// a pixel of its frame, which has a place for each image of a tile.
 struct Alike {
   struct Shift {
     int64_t places, tap;
@@ -77,7 +77,7 @@ struct Alike {
   std::vector<Start> tiles;
 };
 
-// How a layer is cut into tiles.
+// How a layer is cut into tiles; its grids differ in where they start, and in taps.
 struct Cut {
   int64_t images;  // that a tile has: 1 or ROWS
   int64_t tiles = 0;
@@ -97,7 +97,7 @@ struct Cut {
     for (auto& [taps, alike] : found) {
       if (alike.tiles.size() % 2) alike.tiles.push_back(alike.tiles.back());
       tiles += alike.tiles.size();
-      parts.push_back(alike);
+      parts.push_back(std::move(alike));
     }
   }
 
@@ -119,8 +119,10 @@ struct Cut {
   }
 };
 
-// Adds to sums [2 tiles][16][DEEP], or sets them, the products of some channels.
-void multiply(const Bfloat16* one, const Bfloat16* two, int64_t row, int64_t channels,
+// Adds to sums [2 tiles][16][DEEP], or sets them, the products of some channels. Of what is
+// read, `bytes` lie between rows of a tile, `between` numbers between DEEP channels and the
+// next.
+void multiply(const Bfloat16* one, const Bfloat16* two, int64_t bytes, int64_t channels,
               int64_t between, const std::vector<Alike::Shift>& shifts,
               const Bfloat16* weights, int64_t taps, int64_t C, float* sums, bool more) {
   const int64_t next = taps * C * ROWS;  // where the weights of 16 more outputs begin
@@ -140,12 +142,12 @@ void multiply(const Bfloat16* one, const Bfloat16* two, int64_t row, int64_t cha
     for (const Alike::Shift& shift : shifts) {
       const int64_t from = shift.places * DEEP;
       const Bfloat16* of_tap = weights + (shift.tap * C + c) * ROWS;
-      TILE_LOAD(4, one + from, row);
+      TILE_LOAD(4, one + from, bytes);
       TILE_LOAD(6, of_tap, 64);
       TILE_LOAD(7, of_tap + next, 64);
       TILE_DOT(0, 4, 6);
       TILE_DOT(1, 4, 7);
-      TILE_LOAD(5, two + from, row);
+      TILE_LOAD(5, two + from, bytes);
       TILE_DOT(2, 5, 6);
       TILE_DOT(3, 5, 7);
     }
@@ -163,11 +165,11 @@ void convolve_amx(ffi::ThreadPool& pool, int64_t B, int64_t pixels, const Framed
                   int64_t C, int64_t F, const std::vector<Grid>& grids, int64_t taps,
                   const Numbers& weights, Read read, Place place, Done done) {
   const Cut cut(grids, framed);
-  const bool one = cut.images == 1;
-  const int64_t places = framed.pixels() * cut.images, row = one ? grids[0].step : 1;
-  const int64_t apart = (one ? grids[0].column : pixels) * F;  // results of a tile
-  const int64_t group = std::max(2 * MORE, cut.images * pixels);
-  in_groups(pool, B, pixels, group, [&](int64_t first, int64_t some) {
+  const bool alone = cut.images == 1;
+  const int64_t places = framed.pixels() * cut.images, row = alone ? grids[0].step : 1;
+  const int64_t apart = (alone ? grids[0].column : pixels) * F;  // results of a tile
+  const int64_t group = std::max<int64_t>(1, 2 * MORE / (cut.images * pixels)) * cut.images;
+  in_groups(pool, B, 1, group, [&](int64_t first, int64_t some) {
     static thread_local Numbers value, rounded, of_tiles;
     const int64_t units = (some + cut.images - 1) / cut.images;
     Bfloat16* frames = halves(rounded, units * places * C);
@@ -201,7 +203,7 @@ void convolve_amx(ffi::ThreadPool& pool, int64_t B, int64_t pixels, const Framed
           }
         }
         settle();
-        const int64_t rows = one ? ROWS : std::min(ROWS, some - unit * ROWS);
+        const int64_t rows = alone ? ROWS : std::min(ROWS, some - unit * ROWS);
         const float* from = sums;
         for (const Alike& alike : cut.parts) {
           for (const Alike::Start& tile : alike.tiles) {

@@ -21,20 +21,22 @@ void turn(Row row, int64_t C, int64_t step, Bfloat16* to) {
   }
 }
 
-// How the gradient of a kernel [S, S, C, F] is added up: over DEEP pixels of an image at a
-// time or, where rows are short or pixels are left out, over one pixel of DEEP images.
+// How the gradient of a kernel [S, S, C, F] is added up: over DEEP pixels of one image at a
+// time or, where rows are not a multiple of 16 or the stride leaves some out, over the same
+// pixel of DEEP images.
 class KernelSums {
  public:
-  const bool one;      // image at a time
-  const Frame pulled;  // of the gradients of results
+  const int64_t images;  // that are added up at a time: 1 or DEEP
+  const Frame pulled;    // of the gradients of results
 
   KernelSums(const Framed& framed, const Grid& grid, int64_t C, int64_t F)
-      : one(grid.wide % ROWS == 0 && grid.step == 1),
-        pulled{0, grid.high, one ? framed.frame.columns : grid.wide},
+      : images(grid.wide % ROWS == 0 && grid.step == 1 ? 1 : DEEP),
+        pulled{0, grid.high, images == 1 ? framed.frame.columns : grid.wide},
         framed_(framed),
         C_(C),
         F_(F) {
     const int64_t columns = framed.frame.columns;
+    const bool one = images == 1;
     if (one) {
       const Offset& last = grid.offsets.back();
       const int64_t reach = whole(pulled_pixels()) + last.row * columns + last.column;
@@ -57,10 +59,11 @@ class KernelSums {
     }
   }
 
-  // Adds what some images give, DEEP at most, or one.
+  // Adds what so many images give.
   void add(float* sums, const Numbers* value, const Numbers* gradient,
            int64_t many) const {
     static thread_local Numbers of_value, of_pulled, none;
+    const bool one = images == 1;
     std::fill_n(none.room(std::max(C_, F_)), std::max(C_, F_), 0.0f);
     const int64_t pixels = framed_.pixels(), step = one ? length_ : DEEP;
     // Row i of a block of rows: of pixels of one image, or of images.
@@ -102,7 +105,7 @@ class KernelSums {
 
   // Adds to DEEP x DEEP sums of each tap.
   void add_block(float* sums, const Bfloat16* x, int64_t step, const uint32_t* g) const {
-    const size_t most = taps_[taps_.size() / 2].size();  // of the middle of a kernel
+    const size_t most = taps_[taps_.size() / 2].size();  // the middle meets every pixel
     for (size_t first = 0; first < most; first += MEETINGS) {
       for (size_t t = 0; t < taps_.size(); ++t) {
         const size_t stop = std::min(first + MEETINGS, taps_[t].size());

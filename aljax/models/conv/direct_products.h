@@ -24,7 +24,8 @@ namespace {
 constexpr int SUMS = LANES == 16 ? 16 : 8;
 // Pixels, or tiles, that a product of matrices takes at once; more for sums over them.
 constexpr int64_t TOGETHER = 64, MORE = 256;
-// A kernel's gradient is added up over this many parts of a batch; a large one over few.
+// A kernel's gradient is added up over this many parts of a batch; a large one, and one
+// that needs many images at a time, over few.
 constexpr int64_t PARTS = 16, FEW_PARTS = 4, LARGE = 1 << 16;
 
 // ---- threads ------------------------------------------------------------------------

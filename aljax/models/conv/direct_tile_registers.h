@@ -1,22 +1,18 @@
 // The tiles of Intel's AMX: eight registers of 16 rows of 64 bytes, and an instruction that
-// adds to 16 × 16 sums of float32 the products of 16 × 32 by 32 × 16 numbers of bfloat16,
-// the second in pairs: [16 pairs][16][2]. They are used where ALJAX_AMX is defined; where
-// ALJAX_IF_KNOWN is, too, unless the compiler does not know them, and where ALJAX_EMULATED
-// is, plain C++ stands in for them.
+// adds to 16 × 16 sums of float32 products of 16 × 32 by 32 × 16 numbers of bfloat16,
+// the second in pairs: [16 pairs][16][2]. They are used where ALJAX_AMX is defined. Where
+// ALJAX_EMULATED is, too, plain C++ stands in for them.
 
 #pragma once
 
-#include "direct_images.h"
-
-#if defined(ALJAX_IF_KNOWN) && !defined(__AMX_BF16__)
-#undef ALJAX_AMX
+#if defined(ALJAX_AMX) && !defined(ALJAX_EMULATED) && !defined(__AMX_BF16__)
+#error "this compiler does not know the AMX of this processor"
 #endif
+
+#include "direct_images.h"
 
 #if defined(ALJAX_AMX) && !defined(ALJAX_EMULATED)
 #define HAS_TILES
-#if !defined(__AMX_BF16__)
-#error "this compiler does not know the AMX of this processor"
-#endif
 #include <immintrin.h>
 #define TILE_ZERO(t) _tile_zero(t)
 #define TILE_LOAD(t, from, bytes) _tile_loadd(t, from, bytes)
@@ -74,14 +70,19 @@ constexpr size_t MEETINGS = 8;
 // What was written before is in memory; compilers do not know that a tile reads it.
 void settle() { __asm__ volatile("" ::: "memory"); }
 
+// Whether products of bfloat16 are computed in tiles: 0, 1, or 2 where these are emulated.
+#if defined(HAS_TILES)
+constexpr int TILES = 1;
+#elif defined(ALJAX_AMX)
+constexpr int TILES = 2;
+#else
+constexpr int TILES = 0;
+#endif
+
 // Whether tiles take so many channels of numbers of type T.
 template <typename T>
 bool by_amx(int64_t C, int64_t F) {
-#if defined(ALJAX_AMX)
-  return std::is_same_v<T, Bfloat16> && C % DEEP == 0 && F % DEEP == 0;
-#else
-  return false;
-#endif
+  return TILES && std::is_same_v<T, Bfloat16> && C % DEEP == 0 && F % DEEP == 0;
 }
 
 // Sets up the tiles of a thread, while it lives.

@@ -1,5 +1,6 @@
 """Compiles `direct.cc` for this processor, once, and tells JAX of what is in it."""
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -28,16 +29,23 @@ FUNCTIONS = [
     for name in ("layer", "input_gradient", "kernel_gradient")
     for dtype in ("float32", "bfloat16")
 ]
-OPTIONS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-w")
+OPTIONS = (
+    "-std=c++17",
+    "-O3",
+    "-march=native",
+    "-fPIC",
+    "-shared",
+    "-w",
+    "-Wfatal-errors",
+)
 COMPILE_SECONDS = 120  # after which a compiler is given up
 FOLDER = "~/.cache/aljax/kernels"
 SWITCH = "ALJAX_KERNELS"  # off: matrix products
 # on: products of bfloat16 in the tiles of Intel's AMX; emulated: the same without them.
-# Usually on where the processor, Linux and the compiler know them.
+# Where it is not set: on, if the processor, Linux and the compiler know them.
 AMX = "ALJAX_AMX"
 _TILES = {"off": (), "on": ("-DALJAX_AMX",)}
 _TILES["emulated"] = (*_TILES["on"], "-DALJAX_EMULATED")
-_WHERE_KNOWN = (*_TILES["on"], "-DALJAX_IF_KNOWN")
 _REQUEST_PERMISSION, _TILE_DATA = 0x1023, 18  # arch_prctl(2) of Linux
 
 
@@ -47,7 +55,7 @@ def missing() -> str:
 
     The first call compiles them, or finds them compiled, and registers them.
     """
-    if _chosen(SWITCH, "on", ("on", "off")) == "off":
+    if _chosen(SWITCH, ("on", "off")) == "off":
         return f"{SWITCH}=off"
     try:
         library = _library()
@@ -59,10 +67,10 @@ def missing() -> str:
     return ""
 
 
-def _chosen(switch: str, usual: str, choices: Iterable[str]) -> str:
-    """What a variable of the environment says."""
-    chosen = os.environ.get(switch, usual)
-    if chosen not in choices:
+def _chosen(switch: str, choices: Iterable[str]) -> str | None:
+    """What a variable of the environment says; None if it is not set."""
+    chosen = os.environ.get(switch)
+    if chosen is not None and chosen not in choices:
         raise ValueError(f"{switch}={chosen}: choose {' or '.join(choices)}.")
     return chosen
 
@@ -74,23 +82,20 @@ def tiles() -> str:
         OSError, subprocess.SubprocessError: there are no kernels; see `missing`.
         ValueError: they shall, and this processor or its kernel does not let them.
     """
-    if _chosen(AMX, "off", _TILES) == "emulated":
-        return "emulated"
-    return "on" if ctypes.c_int.in_dll(_library(), "aljax_amx").value else "off"
+    return list(_TILES)[ctypes.c_int.in_dll(_library(), "aljax_amx").value]
 
 
-def _tiles_options() -> tuple[str, ...]:
-    """What a compiler is told of AMX, after Linux was asked for it."""
-    has_tiles = _has_tiles()
-    if AMX not in os.environ:
-        return _WHERE_KNOWN if has_tiles else _TILES["off"]
-    chosen = _chosen(AMX, "off", _TILES)
-    if chosen == "on" and not has_tiles:
+def _wanted_tiles() -> list[str]:
+    """Of `_TILES`, what to try, the best first; Linux has been asked for AMX."""
+    chosen = _chosen(AMX, _TILES)
+    if chosen is None:
+        return ["on", "off"] if _has_tiles() else ["off"]
+    if chosen == "on" and not _has_tiles():
         raise ValueError(
             f"{AMX}=on: this processor has no AMX with bfloat16, or Linux does not let "
-            f"this process use it; leave {AMX} off."
+            f"this process use it; unset {AMX}."
         )
-    return _TILES[chosen]
+    return [chosen]
 
 
 def _has_tiles() -> bool:
@@ -104,8 +109,17 @@ def _has_tiles() -> bool:
 
 @functools.cache
 def _library() -> ctypes.CDLL:
-    """What was compiled, now or earlier."""
-    options = (*OPTIONS, *_tiles_options())
+    """What was compiled, now or earlier, with the best tiles that a compiler knows."""
+    *better, last = _wanted_tiles()
+    for choice in better:
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            return _compiled(_TILES[choice])
+    return _compiled(_TILES[last])
+
+
+def _compiled(more_options: tuple[str, ...]) -> ctypes.CDLL:
+    """What was compiled with these, too, now or earlier."""
+    options = (*OPTIONS, *more_options)
     include = Path(jax.ffi.include_dir())
     files = SOURCE, *map(SOURCE.with_name, INCLUDED), include / "xla/ffi/api/c_api.h"
     made_of = b"".join(file.read_bytes() for file in files)

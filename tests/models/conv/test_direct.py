@@ -174,13 +174,13 @@ SUMS = """
 import numpy as np, jax
 from aljax.models.conv.fused import layer
 random = np.random.default_rng(0)
-x, k = random.normal(size=(37, 16, 16, 16)), random.normal(size=(3, 3, 16, 32))
+x, k = random.normal(size=(37, 16, 16, 32)), random.normal(size=(3, 3, 32, 32))
 def loss(x, k, stride):
     out = layer(x, k, np.ones(37, np.float32), stride)
-    return (out.y ** 3).sum() + (out.moments.squares ** 2).sum()
-for stride in 1, 2:
+    return (out.y.astype("f") ** 3).sum() + (out.moments.squares ** 2).sum()
+for stride, dtype in (1, "float32"), (2, "float32"), (1, "bfloat16"), (2, "bfloat16"):
     gradients = jax.jit(jax.grad(loss, (0, 1)), static_argnums=2)
-    found = gradients(x.astype("f"), k.astype("f"), stride)
+    found = gradients(x.astype("f").astype(dtype), k.astype("f"), stride)
     print([float(abs(a).max()) for a in found])
     print(*(hash(np.asarray(a).tobytes()) for a in jax.tree.leaves(found)))
 """

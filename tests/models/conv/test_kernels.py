@@ -96,7 +96,8 @@ def test_a_compiler_that_does_not_know_tiles(tmp_path):
         pytest.skip(kernels.missing())
     usual = "on" if kernels._has_tiles() else "off"
     assert everything_said(Path.home()) == ("", True, usual)
-    old = compiler(tmp_path, 'exec c++ "$@" -U__AMX_BF16__')
+    cxx = os.environ.get("CXX", "c++")
+    old = compiler(tmp_path, f'exec {cxx} "$@" -U__AMX_BF16__')
     assert everything_said(tmp_path, CXX=old) == ("", True, "off")
     if kernels._has_tiles():
         assert everything_said(Path.home(), ALJAX_AMX="off") == ("", True, "off")
