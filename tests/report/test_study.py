@@ -114,6 +114,12 @@ def test_numbers_of_single_runs():
         found = [percent(f"{runs}{trial}")[0] for trial in (1, 2, 3)]
         alone.append(f"{np.mean(found):.1f} ± {np.std(found, ddof=1):.1f}")
     assert f"| {' | '.join(alone)} |" in OWN
+    for strategy, kind in (("random", "EPYC"), ("learning_loss", "Xeon")):
+        runs = [f"resnet34/resnet34/sgd/{strategy}/trial_{trial}" for trial in (1, 2)]
+        for run in runs:
+            assert kind in (STUDY / run / "config.json").read_text()
+        first, second = (percent(run)[0] for run in runs)
+        assert f"{first} and {second} %" in OWN
     ranked = {
         strategy: np.mean(
             [
