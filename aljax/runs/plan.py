@@ -40,6 +40,10 @@ SLOW_BFLOAT16 = (
     "2.9 in scoring (ResNet18, Intel Xeon with AMX); choose "
     "--config.precision=float32."
 )
+UNUSED_TILES = (  # n = 2, jax 0.10.2, commit a589370 (benchmarks/README.md)
+    "the C++ compiler does not know this processor's AMX, which makes bfloat16 1.4 to "
+    "1.6 times as fast (ResNet18, Intel Xeon); name a newer one by CXX (GCC since 11)."
+)
 SMALL = 16  # images in a last batch; with fewer, accuracy was seen to fall
 # n = 3, benchmarks/study, commit 1f2b40f.
 SMALL_LAST_BATCH = (
@@ -90,10 +94,12 @@ class Plan:
             sentences.append(SMALL_LAST_BATCH.format(rest=small[0], images=small[1]))
         if platform != "cpu":
             return sentences
+        bfloat16 = any(run.config.precision == "bfloat16" for run in self.runs)
         if missing := kernels.missing():
             sentences.append(SLOW_PRODUCTS.format(missing))
-            if any(run.config.precision == "bfloat16" for run in self.runs):
-                sentences.append(SLOW_BFLOAT16)
+            sentences += [SLOW_BFLOAT16] * bfloat16
+        elif bfloat16 and kernels.unused_tiles():
+            sentences.append(UNUSED_TILES)
         return sentences
 
     def _smallest_last_batch(self) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ from aljax.config import Config, Schedule, replace
 from aljax.models import MODELS
 from aljax.models.conv import kernels
 from aljax.runs.folder import read_json
-from aljax.runs.plan import SLOW_BFLOAT16, Plan, make_plan
+from aljax.runs.plan import SLOW_BFLOAT16, UNUSED_TILES, Plan, make_plan
 
 CONFIG = Config(trials=2, cycles=3, strategy="random", optimizer="adam")
 
@@ -82,8 +82,17 @@ def test_missing_kernels_are_told_where_they_matter(tmp_path, monkeypatch):
 
 def test_no_advice_where_there_are_kernels(tmp_path, monkeypatch):
     monkeypatch.setattr(kernels, "missing", lambda: "")
+    monkeypatch.setattr(kernels, "unused_tiles", lambda: False)
     plan = make_plan(replace(CONFIG, "precision", "bfloat16"), tmp_path)
     assert plan.advice("cpu") == []
+
+
+def test_a_compiler_without_amx_is_told_where_it_matters(tmp_path, monkeypatch):
+    monkeypatch.setattr(kernels, "missing", lambda: "")
+    monkeypatch.setattr(kernels, "unused_tiles", lambda: True)
+    assert make_plan(CONFIG, tmp_path).advice("cpu") == []
+    plan = make_plan(replace(CONFIG, "precision", "bfloat16"), tmp_path)
+    assert plan.advice("cpu") == [UNUSED_TILES] and plan.advice("gpu") == []
 
 
 def test_a_sweep_the_other_way_round_is_refused(tmp_path):

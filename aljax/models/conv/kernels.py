@@ -85,6 +85,11 @@ def tiles() -> str:
     return list(_TILES)[ctypes.c_int.in_dll(_library(), "aljax_amx").value]
 
 
+def unused_tiles() -> bool:
+    """Whether there is AMX, wanted, that the compiler does not know."""
+    return AMX not in os.environ and _has_tiles() and tiles() == "off"
+
+
 def _wanted_tiles() -> list[str]:
     """Of `_TILES`, what to try, the best first; Linux has been asked for AMX."""
     chosen = _chosen(AMX, _TILES)
