@@ -125,7 +125,7 @@ def validate(config: Config) -> None:
     Raises:
         ValueError: names the field, the value, what is allowed and what to do.
     """
-    _check_types(config, "--config")
+    check_types(config, "--config")
     _check_names(config)
     _check_counts(config)
     _check_query(config)
@@ -212,14 +212,15 @@ def check_pool(config: Config, pool: int) -> None:
         )
 
 
-def _check_types(holder: Any, prefix: str) -> None:
+def check_types(holder: Any, prefix: str) -> None:
+    """Refuses a value of another type than its field in a dataclass: ValueError."""
     hints = typing.get_type_hints(type(holder))
     for f in dataclasses.fields(holder):
         name, value, hint = f"{prefix}.{f.name}", getattr(holder, f.name), hints[f.name]
         if dataclasses.is_dataclass(hint):
             if not isinstance(value, hint):
                 raise ValueError(f"{name}: {value!r} is not a {hint.__name__}.")
-            _check_types(value, name)
+            check_types(value, name)
         elif f.name == "optimizers":
             if not isinstance(value, dict):
                 raise ValueError(f"{name}: {value!r} is not a dict of settings.")
@@ -229,7 +230,7 @@ def _check_types(holder: Any, prefix: str) -> None:
                     raise ValueError(
                         f"{name}.{key}: {settings!r} is not a {expected.__name__}."
                     )
-                _check_types(settings, f"{name}.{key}")
+                check_types(settings, f"{name}.{key}")
         elif not _fits(value, hint):
             raise ValueError(
                 f"{name}: {value!r} is of the wrong type; it must be {_words(hint)}."

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from aljax.config import Config, flatten, replace, validate
+from aljax.config import Config, check_types, flatten, replace, validate
 from aljax.lookup import lookup
 from aljax.registered import check_registered
 from aljax.strategies import STRATEGIES, Options
@@ -216,9 +216,12 @@ def _shown(values: list) -> str:
 
 
 def validate_grid(config: Config) -> None:
-    """Checks an experiment and every member of its grid; raises like `validate`."""
+    """Checks every member of an experiment's grid; raises like `validate`.
+
+    A value that each member replaces needs to be of the right type alone.
+    """
     check_registered()
-    validate(replace(config, "sweep", {}))
+    check_types(replace(config, "sweep", {}), "--config")
     if not isinstance(config.sweep, dict):
         raise ValueError(f"--config.sweep: {config.sweep!r} is not a dict of lists.")
     settings = [name for name in flatten(config) if name.startswith(SETTINGS)]

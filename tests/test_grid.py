@@ -143,6 +143,12 @@ def test_bad_grid(sweep, texts):
         assert text in str(error.value)
 
 
+def test_a_value_that_every_member_replaces_is_not_judged():
+    validate_grid(Config(budget=20_000, sweep={"budget": (500, 1000)}))
+    with pytest.raises(ValueError, match="20000"):
+        validate_grid(Config(budget=20_000, sweep={"epochs": (1, 2)}))
+
+
 def test_grid_that_is_no_dict():
     with pytest.raises(ValueError, match=r"--config\.sweep: \('strategy',\) is not a"):
         validate_grid(Config(sweep=("strategy",)))

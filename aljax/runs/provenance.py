@@ -46,7 +46,8 @@ def _kernels(platform: str) -> str | None:
     if missing:
         return f"none: {missing}"
     tiles = kernels.tiles()
-    return kernels.SOURCE.name + f", AMX {tiles}" * (tiles != "off")
+    known = {"off": "", "on": ", AMX for bfloat16"}
+    return kernels.SOURCE.name + known.get(tiles, f", AMX {tiles}")
 
 
 def _version(package: str) -> str | None:
