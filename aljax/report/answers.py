@@ -32,8 +32,7 @@ class Answer:
     setting: str  # its name; "": the only one
     sentence: str
     details: tuple[str, ...]  # a sentence each
-    # Whether the sentence says of anything that it is; None: nothing was compared.
-    established: bool | None
+    verdict: str | None  # of `wording.verdict`; None: nothing was compared
 
 
 def answers(study: Study) -> tuple[Answer, ...]:
@@ -77,6 +76,7 @@ def _levels(
         + f"; {averaged} of a trial are averaged first" * bool(averaged)
         + "."
     ]
+    details += sentences.own_of_networks(setting)
     details += sentences.narrower(family)
     details += [sentences.pair(c) for c in family]
     shown = [*leads, *(c for c in family if c.interactions() and not _among(c, leads))]
@@ -84,7 +84,9 @@ def _levels(
     unchosen = comparisons.family(setting, by, (BASELINE,))
     if unchosen and BASELINE not in matches.shared(setting):
         details.append(_lead(by, unchosen)[0])
-    details += sentences.left_out(family) + sentences.unpaired(family, levels, by)
+        family = (*family, *unchosen)
+    details += sentences.left_out(family)
+    details += sentences.unpaired(family, levels, by)
     return _answer(setting, question, title, sentence, details, leads)
 
 
@@ -166,7 +168,7 @@ def _between_settings(settings: Sequence[Setting]) -> list[Answer]:
     details += [f"Averaged inside a trial first: {averaged}."] * bool(averaged)
     for c in family:
         details += [sentences.pair(c), *sentences.parts(c)]
-    details += sentences.left_out(family)
+    details += sentences.left_out(family) + sentences.unchanged(settings)
     known = {c.first for c in family}
     if rest := [f"“{s.name}”" for s in settings[1:] if s.name not in known]:
         details.append(
@@ -183,8 +185,8 @@ def _cost(setting: Setting) -> Answer:
     title, pairs = "At what cost?", compared_pairs(setting)
     if not pairs:
         return _unfinished(setting, "model", "Q3", title)
-    sentence, details, established = told(setting, pairs)
-    return Answer("Q3", title, setting.name, sentence, tuple(details), established)
+    sentence, details, verdict = told(setting, pairs)
+    return Answer("Q3", title, setting.name, sentence, tuple(details), verdict)
 
 
 def _answer(
@@ -195,9 +197,9 @@ def _answer(
     details: list[str],
     shown: Iterable[Comparison],
 ) -> Answer:
-    established = any(c.established for c in shown)
+    verdict = wording.verdict([c.established for c in shown])
     name = setting.name if setting else ""
-    return Answer(question, title, name, sentence, tuple(details), established)
+    return Answer(question, title, name, sentence, tuple(details), verdict)
 
 
 def _unasked(

@@ -26,7 +26,7 @@ from aljax.report.matches import (
     part_of,
 )
 from aljax.report.record import Record
-from aljax.report.settings import IMAGES, Setting, own_settings
+from aljax.report.settings import IMAGES, Cell, Setting, own_settings
 from aljax.report.statistics import LEVEL, Paired, holm, paired
 
 ALPHA = 1 - LEVEL
@@ -87,25 +87,33 @@ def _left_out(
 ) -> tuple[tuple[str, str], ...]:
     """Runs of two sides that have no part in their comparison, and why."""
     kept = {id(r) for side in used.runs for block in side for r in block}
-    return tuple(
-        (
-            str(record.path) if by == "setting" else record.folder,
-            _why(record, block in used.blocks),
-        )
-        for block, sides in runs.items()
-        for side in sides
-        for record in side
-        if id(record) not in kept
-    )
+    found = []
+    for block, sides in runs.items():
+        met = set.intersection(*({r.unit for r in side if r.done} for side in sides))
+        for record in (record for side in sides for record in side):
+            if id(record) not in kept:
+                why = _why(record, block in used.blocks, record.unit in met)
+                found.append(
+                    (str(record.path if by == "setting" else record.folder), why)
+                )
+    return tuple(found)
 
 
-def _why(record: Record, used: bool) -> str:
-    """Why a run is in no pair, where others of its block are, or none is."""
+def _why(record: Record, used: bool, met: bool) -> str:
+    """Why a run is in no pair.
+
+    Args:
+        record: the run.
+        used: whether others of its block are.
+        met: whether the other side finished its trial too.
+    """
     if record.state == "failed":
         return f"failed after {names.counted(len(record.rows), 'cycle')}"
     if not record.done:
         return f"is {record.state}"
-    return "lacks a partner" if used else "is where too few trials have a partner"
+    if not used:
+        return "is where too few trials have a partner"
+    return "is of a trial that not all have" if met else "lacks a partner"
 
 
 def compare(
@@ -181,6 +189,18 @@ def between_settings(settings: Sequence[Setting]) -> tuple[Comparison, ...]:
             barred = bar(other) or bar(base)
             found.append(_compare("setting", other.name, base.name, runs, barred))
     return _corrected(found)
+
+
+def equal_cells(settings: Sequence[Setting]) -> list[tuple[str, Cell]]:
+    """Cells in which another setting has the runs of the first; with its name."""
+    base, *others = (setting for setting in settings if setting.cells)
+    return [
+        (other.name, cell)
+        for other in others
+        if _alike(other, base)
+        for cell in other.cells
+        if _same(other.begun(*cell), base.begun(*cell))
+    ]
 
 
 def _alike(one: Setting, two: Setting) -> bool:

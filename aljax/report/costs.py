@@ -1,28 +1,36 @@
 """What runs cost: seconds by what they went into, and memory."""
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
+from aljax.report.best import Unit
+from aljax.report.names import counted, listed
 from aljax.report.record import FOLDERS, Record
 from aljax.report.settings import Setting
-from aljax.report.statistics import pareto
+from aljax.report.statistics import FEWEST, pareto
 
 SECONDS = ("train_seconds", "compile_seconds", "evaluate_seconds", "query_seconds")
 MEMORY = ("peak_device_bytes", "peak_host_bytes")
 
 
-def costs(setting: Setting) -> pd.DataFrame:
+def costs(setting: Setting, units: Collection[Unit] = ()) -> pd.DataFrame:
     """The cost of a whole run of each cell, and its last accuracy.
+
+    Args:
+        setting: whose runs.
+        units: the trials that count; none: all.
 
     Returns:
         columns model, optimizer, strategy, n (finished runs), accuracy (mean at the
         last budget), SECONDS (sums over cycles, mean over runs), MEMORY (maximum over
-        cycles and runs), front_seconds and front_memory: whether no other cell is both
-        better and cheaper. NaN: not recorded.
+        cycles and runs) and front: whether no other cell is both better and trained in
+        fewer seconds; False where seconds are of several machines. NaN: not recorded.
     """
     lines = []
     for cell in setting.cells:
-        runs = setting.done(*cell)
+        runs = [r for r in setting.done(*cell) if not units or r.unit in units]
         if not runs:
             continue
         line = dict(zip(FOLDERS, cell, strict=True)) | {"n": len(runs)}
@@ -34,12 +42,36 @@ def costs(setting: Setting) -> pd.DataFrame:
         lines.append(line)
     columns = [*FOLDERS, "n", "accuracy", *SECONDS, *MEMORY]
     table = pd.DataFrame(lines, columns=columns)
-    table["front_seconds"] = pareto(table["train_seconds"], table["accuracy"])
-    memory = table["peak_device_bytes"].fillna(table["peak_host_bytes"])
-    table["front_memory"] = pareto(memory, table["accuracy"])
+    table["front"] = pareto(table["train_seconds"], table["accuracy"])
+    table["front"] &= not machines(setting)
     return table
 
 
-def _peak(runs: tuple[Record, ...], field: str) -> float:
+def common_units(setting: Setting) -> frozenset[Unit]:
+    """The trials that every cell with a finished run has; empty: too few for a test."""
+    units = [frozenset(r.unit for r in setting.done(*cell)) for cell in setting.cells]
+    finished = list(filter(None, units))
+    common = frozenset.intersection(*finished) if finished else frozenset()
+    return common if len(common) >= FEWEST else frozenset()
+
+
+def machines(setting: Setting) -> str:
+    """Says that seconds of a setting cannot be compared; "": they are of one machine.
+
+    Names the kinds of machine that its finished runs are of.
+    """
+    devices = (
+        r.told(lambda about: about.get("device")) for r in setting.runs if r.done
+    )
+    kinds = sorted({"one that was not recorded" if d is None else d for d in devices})
+    if len(kinds) < 2:
+        return ""
+    return (
+        f"Seconds of the runs are of {counted(len(kinds), 'kind')} of machine "
+        f"({listed(kinds)}) and are not compared."
+    )
+
+
+def _peak(runs: list[Record], field: str) -> float:
     values = np.concatenate([record.values(field) for record in runs])
     return float(values.max()) if not np.isnan(values).all() else np.nan

@@ -96,7 +96,7 @@ def _unequal(setting: Setting) -> Iterator[Doubt]:
         "unequal trials",
         f"Trials are unequal: of {counted(len(every), 'trial')}, {shown}"
         + f"; {len(short) - SHOWN} more lack some" * (len(short) > SHOWN)
-        + ". Comparisons use the trials that both sides have.",
+        + ". Comparisons use the trials that all runs have on which they rest.",
     )
 
 

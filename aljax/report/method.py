@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from aljax.report.runs import Study
-from aljax.report.statistics import DRAWS, FEWEST
+from aljax.report.statistics import FEWEST, FEWEST_DRAWN
 
 GENERAL = (
     "A comparison is one number per trial, the area under accuracy over labels divided "
@@ -19,8 +19,9 @@ GENERAL = (
     "or flipped signs do without that, and cannot go below 0.06 with five pairs.",
     '"Not established" is not "no difference": the interval says how large one may be.',
     "Labels needed are read off the mean curve, made monotone from below, with "
-    f"straight lines between budgets; their intervals come from {DRAWS:,} seeded draws "
-    "of whole trials, two curves together.",
+    "straight lines between budgets; their intervals come from seeded draws of whole "
+    f"trials, two curves together, from {FEWEST_DRAWN} trials on, and widened for so "
+    "few (expanded percentiles, Hesterberg 2015).",
 )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from aljax.report import made, names, sheets, svg
+from aljax.report import made, names, sheets, svg, wording
 from aljax.report.contents import Report
 from aljax.report.gallery import accuracy, between, compared, cost, details
 from aljax.report.gallery.picture import Missing, Picture, main_pair
@@ -268,10 +268,12 @@ def _lead(report: Report) -> str:
         names.listed([called(kind, n) for n in _in_order(report, kind)])
         for kind in ("model", "optimizer", "strategy")
     ]
-    trials = len({run.unit for run in runs})
+    cells = [
+        setting.cell(*c) for setting in report.study.settings for c in setting.cells
+    ]
     data = names.listed(sorted({run.config.get("data.name", "?") for run in runs}))
     labels = [row["labeled"] for run in runs for row in run.rows]
-    parts.append(names.counted(trials, "trial"))
+    parts.append(wording.trials(map(len, cells)))
     parts.append(f"{data}, {min(labels):,} to {max(labels):,} labels")
     return " · ".join(parts)
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from aljax.report import names, wording
+from aljax.report import names, sentences, wording
 from aljax.report.best import Unit, ahead
+from aljax.report.costs import machines
 from aljax.report.leaks import bar
 from aljax.report.matches import shared
 from aljax.report.record import Record
@@ -108,8 +109,8 @@ def _sum_of(field: str) -> Callable[[Record], float]:
     return lambda record: record.values(field).sum()
 
 
-def told(setting: Setting, pairs: Sequence[Pair]) -> tuple[str, list[str], bool | None]:
-    """The sentence on pairs, its details, and whether the best is established as it.
+def told(setting: Setting, pairs: Sequence[Pair]) -> tuple[str, list[str], str | None]:
+    """The sentence on pairs, its details, and the verdict on the best being it.
 
     Args:
         setting: whose pairs.
@@ -120,22 +121,28 @@ def told(setting: Setting, pairs: Sequence[Pair]) -> tuple[str, list[str], bool 
     strategies = shared(setting)
     under = shown_strategies(strategies)
     few = shown_strategies(strategies, FEW)
+    mixed = machines(setting)
+    cost = "" if mixed else f", for {_time(best)} of training a run"
     lead = (
-        f"with {labels:,} labels, under {few}, {best.name} reaches {_accuracy(best)}, "
-        f"for {_time(best)} of training a run"
+        f"with {labels:,} labels, under {few}, {best.name} reaches {_accuracy(best)}"
+        f"{cost}"
     )
+    seconds = "Seconds are sums over the cycles of a run, without compiling."
     details = [
-        f"Under {under}; seconds are sums over the cycles of a run, without compiling.",
+        f"Under {under}. {mixed or seconds}",
         *_without(setting, pairs, under),
+        *_trials(setting, pairs),
+        *sentences.own_of_networks(setting),
     ]
     if len(pairs) == 1:
-        return wording.sentence(lead), details + _lines(pairs), None
-    verdict, established = _verdict(setting, pairs)
+        return wording.sentence(lead), details + _lines(pairs, mixed), None
+    said, verdict = _verdict(setting, pairs)
     lead = (
         f"of {len(pairs)} pairs, {best.name} reaches the most with {labels:,} labels "
-        f"under {few}, {_accuracy(best)}, for {_time(best)} of training a run; "
-        f"{verdict}"
+        f"under {few}, {_accuracy(best)}{cost}; {said}"
     )
+    if mixed:
+        return wording.sentence(lead), details + _lines(pairs, mixed), verdict
     cheapest = _cheapest(pairs)
     if cheapest is None:
         lead += "; none is the cheapest in every trial"
@@ -152,7 +159,7 @@ def told(setting: Setting, pairs: Sequence[Pair]) -> tuple[str, list[str], bool 
         "No pair is both more accurate and cheaper to train than "
         f"{names.listed(named)}."
     )
-    return wording.sentence(lead), details + _lines(pairs), established
+    return wording.sentence(lead), details + _lines(pairs, mixed), verdict
 
 
 def _cheapest(pairs: Sequence[Pair]) -> Pair | None:
@@ -178,12 +185,29 @@ def _without(setting: Setting, pairs: Sequence[Pair], under: str) -> list[str]:
     return [f"Left out, {lack} {under}: {names.listed(named)}."] if named else []
 
 
-def _verdict(setting: Setting, pairs: Sequence[Pair]) -> tuple[str, bool]:
+def _trials(setting: Setting, pairs: Sequence[Pair]) -> list[str]:
+    """Which trials count, if it is not all that were finished."""
+    counted = [set(pair.curves) for pair in pairs]
+    if any(units != counted[0] for units in counted):
+        return ["The pairs have finished other trials, so means are of other luck."]
+    finished = {
+        record.unit
+        for record in setting.runs
+        if record.done and record.strategy in shared(setting)
+    }
+    if finished == counted[0]:
+        return []
+    trials = [str(trial) for _, trial in sorted(counted[0])]
+    return [f"Of the trials, those count that all pairs have: {names.listed(trials)}."]
+
+
+def _verdict(setting: Setting, pairs: Sequence[Pair]) -> tuple[str, str]:
     """The best pair against the second, and whether it is the best of all."""
     best, second = pairs[:2]
     units = [unit for unit in best.accuracy if unit in second.accuracy]
     if not units:
-        return f"the next, {second.name}, shares no trial with it", False
+        said = f"the next, {second.name}, shares no trial with it"
+        return said, wording.verdict([False])
     result = paired(*([pair.accuracy[u] for u in units] for pair in (best, second)))
     beaten = ahead([pair.accuracy for pair in pairs], 0)
     barred = bar(setting)
@@ -199,7 +223,7 @@ def _verdict(setting: Setting, pairs: Sequence[Pair]) -> tuple[str, bool]:
         f"the next, {second.name}, is {wording.difference(result)} behind; that "
         f"{best.name} is the best {verdict}"
     )
-    return said, all(beaten) and not barred
+    return said, wording.verdict([won and not barred for won in beaten])
 
 
 def _accuracy(pair: Pair) -> str:
@@ -211,8 +235,11 @@ def _time(pair: Pair) -> str:
     return wording.duration(pair.train_seconds)
 
 
-def _lines(pairs: Sequence[Pair]) -> list[str]:
-    """A sentence per pair: accuracy, labels needed for what all reach, and cost."""
+def _lines(pairs: Sequence[Pair], mixed: str) -> list[str]:
+    """A sentence per pair: accuracy, labels needed for what all reach, and cost.
+
+    Without the cost where `mixed` says that it is not compared.
+    """
     # The highest multiple of five percent that every pair reaches on its way.
     target = 5 * int(min(pair.mean.max() for pair in pairs) // 5)
     lines = []
@@ -221,7 +248,8 @@ def _lines(pairs: Sequence[Pair]) -> list[str]:
         if target > max(other.mean[0] for other in pairs):
             needed = labels_needed(pair.labelled, pair.mean, target)
             parts.append(f"{needed:,.0f} labels for {target} %")
-        parts.append(f"training {_time(pair)}")
-        parts.append(f"queries {wording.duration(pair.query_seconds)}")
+        if not mixed:
+            parts.append(f"training {_time(pair)}")
+            parts.append(f"queries {wording.duration(pair.query_seconds)}")
         lines.append(f"{pair.name}: {', '.join(parts)}.")
     return lines

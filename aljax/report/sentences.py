@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from aljax.report import names, wording
-from aljax.report.comparisons import Comparison
+from aljax.report.comparisons import Comparison, equal_cells
 from aljax.report.matches import BASELINE, NAMES, OTHERS, part_of
 from aljax.report.names import counted, listed
+from aljax.report.settings import Setting, of_networks
 from aljax.report.statistics import FEWEST, Paired, ratio_of_labels
 
 NOUNS = {"optimizer": "optimizers", "model": "networks", "strategy": "strategies"}
@@ -106,17 +107,18 @@ def pair(comparison: Comparison) -> str:
 def parts(comparison: Comparison) -> list[str]:
     """The same difference in each part of the runs alone, if there are two."""
     within, (first, second) = comparison.within, comparison.names
+    said = {n: wording.brief(part, comparison.result.n) for n, part in within.items()}
     if len(within) < 2:
         return []
     if len(within) > MANY:
         order = sorted(within, key=lambda name: within[name].mean)
-        least, most = (f"{n} {wording.brief(within[n])}" for n in (order[0], order[-1]))
+        least, most = (f"{name} {said[name]}" for name in (order[0], order[-1]))
         text = (
             f"{first} − {second}, in points, is largest with {most} and smallest with "
             f"{least}, of {len(order)}"
         )
     else:
-        values = [f"{name} {wording.brief(within[name])}" for name in within]
+        values = [f"{name} {text}" for name, text in said.items()]
         text = f"{first} − {second}, in points, with each alone: {', '.join(values)}"
     disagree = comparison.interactions()
     if disagree:
@@ -165,6 +167,23 @@ def narrower(family: Sequence[Comparison]) -> list[str]:
     return [
         f"On {where(group[0])} alone: {listed([_sides(c) for c in group])}."
         for group in found.values()
+    ]
+
+
+def own_of_networks(setting: Setting) -> list[str]:
+    """Settings of optimizers that are not the same on all networks."""
+    own = of_networks(setting)
+    return [f"Each network has settings of its own: {own}."] if own else []
+
+
+def unchanged(settings: Sequence[Setting]) -> list[str]:
+    """What no setting changes: runs that are equal under two of them."""
+    found: dict[str, list[str]] = {}
+    for name, cell in equal_cells(settings):
+        found.setdefault(f"“{name}”", []).append(names.cell_name(*cell))
+    return [
+        f"{name} changes nothing in {listed(cells)}, where runs are equal."
+        for name, cells in found.items()
     ]
 
 

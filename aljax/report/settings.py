@@ -109,6 +109,15 @@ def own_settings(record: Record) -> dict[str, Any]:
     return {n: v for n, v in record.config.items() if n.startswith(start)}
 
 
+def of_networks(setting: Setting) -> str:
+    """Settings of an optimizer that networks have of their own; "": there are none."""
+    every = dict.fromkeys(
+        name for record in setting.runs for name in own_settings(record)
+    )
+    found = _values(setting.runs, every)
+    return _named({name: v for name, v in found.items() if isinstance(v, dict)})
+
+
 def _key(values: Any) -> str:
     return json.dumps(values, sort_keys=True, default=str)
 

@@ -5,6 +5,7 @@ is roughly normal, which a handful of trials cannot show. Tests by rank or flipp
 do without that, but never reach 0.05 with five pairs or fewer.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ import numpy as np
 
 LEVEL = 0.95
 FEWEST = 3  # trials from which on there are intervals and tests
-DRAWS = 2000  # of a bootstrap
+FEWEST_DRAWN = 5  # trials from which on a bootstrap has an interval: see `_ends`
+DRAWS = 10_000  # of a bootstrap, where trials can be drawn in more ways
 # A spread that rounding explains is none.
 _NO_SPREAD = 1e-12
 
@@ -168,9 +170,14 @@ def labels_needed(
     return found if math.isfinite(found) else None
 
 
-def resamples(n: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
-    """Trials drawn with replacement, `[draws, n]` places; the same in every call."""
-    return np.random.default_rng(seed).integers(0, n, (draws, n))
+def resamples(n: int) -> np.ndarray:
+    """Trials drawn with replacement, `[draws, n]` places; the same in every call.
+
+    All draws that there are, each once, or `DRAWS` of them.
+    """
+    if n**n <= DRAWS:
+        return np.array(list(itertools.product(range(n), repeat=n)))
+    return np.random.default_rng(0).integers(0, n, (DRAWS, n))
 
 
 def labels_interval(
@@ -185,14 +192,14 @@ def labels_interval(
 
     Returns:
         a bound is None where it is beyond the last budget; both are None with fewer
-        than three trials.
+        than `FEWEST_DRAWN` trials.
     """
     value = labels_needed(labelled, curves.mean(0), target)
-    if len(curves) < FEWEST:
+    if len(curves) < FEWEST_DRAWN:
         return Interval(value, None, None)
     means = curves[resamples(len(curves))].mean(1)
     drawn = crossings(labelled, means, np.full(len(means), target))
-    return Interval(value, *_percentiles(drawn))
+    return Interval(value, *_ends(drawn, len(curves)))
 
 
 def ratio_of_labels(
@@ -208,7 +215,8 @@ def ratio_of_labels(
         baseline: `[n, budgets]` of the same trials, which are drawn together.
 
     Returns:
-        above 1 where the method saves labels; no bounds with fewer than three trials.
+        above 1 where the method saves labels; no bounds with fewer than
+        `FEWEST_DRAWN` trials.
     """
 
     def ratios(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -218,17 +226,27 @@ def ratio_of_labels(
         )
 
     value = float(ratios(method.mean(0)[None], baseline.mean(0)[None])[0])
-    if len(method) < FEWEST:
+    if len(method) < FEWEST_DRAWN:
         return Interval(value, None, None)
     drawn = resamples(len(method))
     means = method[drawn].mean(1), baseline[drawn].mean(1)
-    return Interval(value, *_percentiles(ratios(*means)))
+    return Interval(value, *_ends(ratios(*means), len(method)))
 
 
-def _percentiles(drawn: np.ndarray) -> tuple[float | None, float | None]:
-    """The middle 95 % of draws; None for a bound that is infinite."""
-    shares = (1 - LEVEL) / 2, (1 + LEVEL) / 2
-    ends = np.quantile(drawn, shares, method="inverted_cdf")
+def _ends(drawn: np.ndarray, n: int) -> tuple[float | None, float | None]:
+    """The expanded percentile interval of a bootstrap; None for an infinite bound.
+
+    Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician
+    2015: the middle 95 % of the draws of few trials are too narrow, as if one took the
+    normal distribution for Student's, and n for n − 1. For normal numbers and n = 5 it
+    holds the mean in 84 % of cases, and this in 92 %; for n = 4, the range of all draws
+    does in 87 %.
+    """
+    from scipy.special import ndtr, stdtrit
+
+    t = stdtrit(n - 1, (1 + LEVEL) / 2)
+    share = ndtr(-math.sqrt(n / (n - 1)) * t)
+    ends = np.quantile(drawn, (share, 1 - share), method="inverted_cdf")
     low, high = (float(end) if math.isfinite(end) else None for end in ends)
     return low, high
 

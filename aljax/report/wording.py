@@ -1,7 +1,7 @@
 """Numbers as a page says them. Nothing unknown is ever a number."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from aljax.report.names import counted
 from aljax.report.statistics import FEWEST, Estimate, Interval, Paired
@@ -60,12 +60,16 @@ def difference(result: Paired) -> str:
     return f"{said} (95 % interval {bounds}, n = {result.n})"
 
 
-def brief(result: Paired) -> str:
-    """A difference in points and its interval: "2.1 (1.0 to 3.2)"."""
+def brief(result: Paired, n: int) -> str:
+    """A difference in points and its interval: "2.1 (1.0 to 3.2)".
+
+    With its number of trials, where that is not the `n` of what was said before.
+    """
     digits = places(result.high - result.low)
+    about = [] if result.n < FEWEST else [interval(result.low, result.high, digits)]
+    about += [f"n = {result.n}"] if result.n != n else []
     said = number(result.mean, digits)
-    bounds = interval(result.low, result.high, digits)
-    return said if result.n < FEWEST else f"{said} ({bounds})"
+    return f"{said} ({', '.join(about)})" if about else said
 
 
 def duration(seconds: float) -> str:
@@ -115,6 +119,13 @@ def trials(ns: Iterable[int]) -> str:
     """How many trials comparisons have: "5 trials", "3 to 5 trials"."""
     low, high = min(ns := list(ns)), max(ns)
     return counted(high, "trial") if low == high else f"{low} to {high} trials"
+
+
+def verdict(established: Sequence[bool]) -> str:
+    """The verdict on several comparisons at once."""
+    if all(established):
+        return "established"
+    return "established in part" if any(established) else "not established"
 
 
 def sentence(text: str) -> str:

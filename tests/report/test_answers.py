@@ -34,7 +34,7 @@ def test_large_difference_is_established(tmp_path):
     assert np.mean(gains) == pytest.approx(4 * 17 / 18)
     low, high = stats.t.interval(0.95, 4, np.mean(gains), stats.sem(gains))
     assert (f"{low:.1f}", f"{high:.1f}") == ("3.6", "4.0")
-    assert answer.established
+    assert answer.verdict == "established"
     assert answer.sentence == (
         "In accuracy averaged over the budget (AUBC), entropy is 3.8 points above "
         "random (95 % interval 3.6 to 4.0): established (n = 5 trials, paired t test)."
@@ -48,7 +48,7 @@ def test_large_difference_is_established(tmp_path):
 
 def test_no_difference_is_not_established(tmp_path):
     answer = told(tmp_path, made.NONE)["Q4"]
-    assert not answer.established
+    assert answer.verdict == "not established"
     assert answer.sentence == (
         "In accuracy averaged over the budget (AUBC), entropy is 0.0 points from "
         "random (95 % interval 1.7 below to 1.7 above): not established with 5 trials "
@@ -62,7 +62,7 @@ def test_small_difference_that_only_pairing_shows(tmp_path):
     cells = [("resnet18", "sgd", name) for name in ("entropy", "random")]
     areas = [[area(made.ONLY_PAIRED, cell, t) for t in range(1, 6)] for cell in cells]
     assert stats.ttest_ind(*areas).pvalue > 0.3
-    assert answer.established
+    assert answer.verdict == "established"
     assert "1.9 points above random (95 % interval 1.7 to 2.1)" in answer.sentence
 
 
@@ -74,7 +74,7 @@ def test_difference_that_holm_takes_back(tmp_path):
     assert margin.p_holm == pytest.approx(0.06, abs=3e-4)
     assert margin.result.low > 0
     answer = next(answer for answer in answers(study) if answer.question == "Q4")
-    assert not answer.established
+    assert answer.verdict == "not established"
     assert (
         "margin is 1.0 points above random (95 % interval 0.3 to 1.7)"
         in answer.sentence
@@ -108,7 +108,7 @@ def test_whole_study(tmp_path):
         found["Q3"].sentence
     )
     assert any("labels for 85 %" in detail for detail in found["Q3"].details)
-    assert all(answer.established for answer in found.values())
+    assert all(answer.verdict == "established" for answer in found.values())
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,8 @@ def test_best_pair(tmp_path, gain, config, said):
         config=config,
     )
     answer = told(tmp_path, grid)["Q3"]
-    assert answer.established is (gain != 0 and not config)
+    expected = "established" if gain != 0 and not config else "not established"
+    assert answer.verdict == expected
     assert said in answer.sentence.replace("Adam", "SGD")
 
 
@@ -136,7 +137,7 @@ def test_networks_of_a_trial_are_no_trials_of_their_own(tmp_path):
         made.whole_study(trials=2), models=("resnet18", "resnet34", "resnet50")
     )
     answer = told(tmp_path, grid)["Q1"]
-    assert not answer.established
+    assert answer.verdict == "not established"
     assert "not established with 2 trials (n = 2 trials, no test)" in answer.sentence
 
 
@@ -154,7 +155,7 @@ def test_networks_that_disagree_are_said_to(tmp_path):
         accuracies, models=("resnet18", "resnet50"), optimizers=("sgd", "adam")
     )
     answer = told(tmp_path, grid)["Q1"]
-    assert not answer.established
+    assert answer.verdict == "not established"
     text = " ".join(answer.details)
     assert "with each alone: ResNet18" in text
     assert "established: they do not agree (ResNet18 and ResNet50 have opposite" in text
@@ -182,7 +183,7 @@ def test_part_that_is_hardly_begun_takes_no_trials_from_the_others(tmp_path):
         accuracies, models=("resnet18", "resnet50"), optimizers=("sgd", "adam")
     )
     answer = told(tmp_path, grid)["Q1"]
-    assert answer.established
+    assert answer.verdict == "established"
     assert "3.0 points above Adam" in answer.sentence and "n = 5" in answer.sentence
     assert (
         "resnet50/sgd/entropy/trial_2 is where too few trials have a partner"
@@ -195,7 +196,7 @@ def test_one_or_two_trials_establish_nothing(tmp_path, trials):
     grid = dataclasses.replace(made.LARGE, trials=trials)
     answer = told(tmp_path, grid)["Q4"]
     many = "trial" if trials == 1 else "trials"
-    assert not answer.established
+    assert answer.verdict == "not established"
     assert (
         f": not established with {trials} {many} (n = {trials} {many}, no test)."
         in (answer.sentence)
@@ -209,7 +210,7 @@ def test_copies_of_a_trial_establish_nothing(tmp_path):
         grid, accuracies=lambda *cell: grid.accuracies(*cell[:3], 1)
     )
     answer = told(tmp_path, same)["Q4"]
-    assert not answer.established
+    assert answer.verdict == "not established"
     assert "the same in every trial, as in copies of one run" in answer.details[0]
 
 
@@ -226,7 +227,7 @@ def test_leaks_establish_nothing(tmp_path, reset):
 
     answer = told(tmp_path, made.Grid(accuracies, config={"reset": reset}))["Q4"]
     why = "the runs are leaky" if reset == "never" else "labels seem to have leaked"
-    assert not answer.established
+    assert answer.verdict == "not established"
     assert f": not established, since {why} (n = 5 trials" in answer.sentence
 
 
@@ -279,7 +280,7 @@ def test_one_cycle_is_compared_by_its_accuracy(tmp_path):
         made.curves({"adam": 0.05}, cycles=1), cycles=1, optimizers=("sgd", "adam")
     )
     answer = told(tmp_path, grid)["Q1"]
-    assert answer.established and "5.0 points above SGD" in answer.sentence
+    assert answer.verdict == "established" and "5.0 points above SGD" in answer.sentence
 
 
 def test_notes_say_what_a_test_set_adds(tmp_path):

@@ -48,7 +48,7 @@ def test_what_tuning_changes(tmp_path):
     assert comparison.result.mean == pytest.approx(-5 + 0.2)
     found = [answer for answer in answers(study) if answer.question == "Q5"]
     (answer,) = found
-    assert answer.setting == "" and answer.established
+    assert answer.setting == "" and answer.verdict == "established"
     assert answer.sentence == (
         "In accuracy averaged over the budget (AUBC), “SGD learning rate 0.1” is 4.8 "
         "points below “SGD learning rate 0.01” (95 % interval 4.6 to 5.0): established "
@@ -59,6 +59,24 @@ def test_what_tuning_changes(tmp_path):
         "Averaged inside a trial first: 2 strategies.",
     )
     assert answer.details[-1].endswith("resnet18/sgd/entropy/trial_5 lacks a partner.")
+
+
+def test_what_no_setting_changes_is_named(tmp_path):
+    """SGD's runs are equal, as they are where a field is of no use to them."""
+    other = dataclasses.replace(
+        TUNED,
+        accuracies=lambda model, optimizer, strategy, trial: [
+            value - 0.05 * (optimizer == "adam") + 0.001 * trial * (optimizer == "adam")
+            for value in TUNED.accuracies(model, optimizer, strategy, trial)
+        ],
+        config={**TUNED.config, "loss_prediction.margin": 2.0},
+    )
+    found = answers(study_of(tmp_path, TUNED, other))
+    answer = next(answer for answer in found if answer.question == "Q5")
+    assert (
+        "“loss prediction.margin 2.0” changes nothing in ResNet18 + SGD, random and "
+        "ResNet18 + SGD, entropy, where runs are equal." in answer.details[-1]
+    )
 
 
 def test_other_fields_change_every_optimizer(tmp_path):

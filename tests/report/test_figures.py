@@ -18,7 +18,7 @@ from aljax.report.figures.lines import Series, apart, thousands
 from aljax.report.figures.overlap import overlap
 from aljax.report.gallery import pictures
 from aljax.report.reference import Curve
-from aljax.report.style import NARROW, RANDOM, Look, Palette
+from aljax.report.style import GROUND, NARROW, RANDOM, Look, Palette
 from tests.support.records import record, setting
 
 THREE = setting(
@@ -283,17 +283,18 @@ COSTS = pd.DataFrame(
         "compile_seconds": [1.0, 2.0, 3.0],
         "evaluate_seconds": [1.0, 1.0, 1.0],
         "query_seconds": [2.0, 2.0, 2.0],
-        "front_seconds": [True, True, False],
+        "front": [True, True, False],
     }
 )
 
 
+def palette_of_costs() -> Palette:
+    pairs = zip(COSTS["model"], COSTS["optimizer"], strict=True)
+    return Palette(record([0.5], model=m, optimizer=o) for m, o in pairs)
+
+
 def test_costs_that_were_not_recorded_are_left_out():
-    palette = Palette(
-        record([0.5], model=m, optimizer=o)
-        for m, o in zip(COSTS["model"], COSTS["optimizer"], strict=True)
-    )
-    (axes,) = cost(COSTS, "train_seconds", "front_seconds", palette).axes
+    (axes,) = cost(COSTS, "train_seconds", palette_of_costs()).axes
     points = {
         line.get_label(): (*line.get_xdata(), *line.get_ydata(), line.get_marker())
         for line in axes.lines
@@ -305,6 +306,15 @@ def test_costs_that_were_not_recorded_are_left_out():
     }
     (front,) = [line for line in axes.lines if line.get_label() == "_front"]
     np.testing.assert_allclose(front.get_xdata(), [10, 30])
+
+
+def test_random_is_hollow_beside_other_strategies():
+    table = COSTS.assign(strategy=["random", "entropy", "random"])
+    (axes,) = cost(table, "train_seconds", palette_of_costs()).axes
+    fills = {
+        line.get_label(): line.get_markerfacecolor() == GROUND for line in axes.lines
+    }
+    assert fills["_resnet18 sgd random"] and not fills["_resnet34 sgd entropy"]
 
 
 def test_bars_of_seconds_start_at_zero_and_say_what_is_missing():

@@ -152,12 +152,14 @@ def test_crossings_of_many_are_those_of_each():
 
 def test_ratio_of_labels_by_hand():
     labelled = np.array([1000, 2000, 3000])
-    random = np.array([[0.4, 0.5, 0.6]] * 3)
-    method = np.array([[0.4, 0.6, 0.7]] * 3)
+    random = np.array([[0.4, 0.5, 0.6]] * 5)
+    method = np.array([[0.4, 0.6, 0.7]] * 5)
     # Both reach 0.6: random with 3,000 labels, the method with 2,000.
     assert ratio_of_labels(labelled, method, random) == Interval(1.5, 1.5, 1.5)
     turned = ratio_of_labels(labelled, random, method)
     assert turned.value == pytest.approx(2 / 3)
+    few = ratio_of_labels(labelled, method[:4], random[:4])
+    assert few == Interval(1.5, None, None)
 
 
 def test_ratio_of_labels_draws_pairs():
@@ -176,6 +178,8 @@ def test_bootstrap_intervals_agree_with_scipy():
     curves = np.linspace(0.4, 0.8, 5) + random.normal(0, 0.03, (6, 1))
     found = labels_interval(labelled, curves, 0.6)
 
+    t = stats.t.ppf(0.975, 5)
+
     def needed(places):
         return labels_needed(labelled, curves[places.astype(int)].mean(0), 0.6)
 
@@ -183,29 +187,43 @@ def test_bootstrap_intervals_agree_with_scipy():
         (np.arange(6),),
         needed,
         vectorized=False,
-        n_resamples=2000,
+        n_resamples=9_999,
+        confidence_level=1 - 2 * stats.norm.cdf(-math.sqrt(6 / 5) * t),
         method="percentile",
         random_state=1,
     ).confidence_interval
     assert found.value == labels_needed(labelled, curves.mean(0), 0.6)
-    assert (found.low, found.high) == pytest.approx(tuple(expected), rel=0.01)
+    assert (found.low, found.high) == pytest.approx(tuple(expected), rel=0.02)
+
+
+def test_a_bootstrap_of_five_trials_holds_what_it_says():
+    """On straight lines, labels needed go with the mean of five normal numbers."""
+    shifts = np.random.default_rng(6).normal(0, 0.02, (400, 5, 1))
+    line, labelled = np.linspace(0.2, 0.8, 7), np.linspace(1000, 7000, 7)
+    intervals = [labels_interval(labelled, line + shift, 0.5) for shift in shifts]
+    held = np.mean([found.low <= 4000 <= found.high for found in intervals])
+    assert 0.89 < held < 0.95
 
 
 def test_bootstrap_says_where_a_bound_is_not_reached():
     labelled = np.array([1000, 2000])
-    curves = np.array([[0.4, 0.6], [0.4, 0.8], [0.4, 0.7]])
+    curves = np.array([[0.4, last] for last in (0.6, 0.65, 0.7, 0.75, 0.8)])
     found = labels_interval(labelled, curves, 0.68)
     assert found.value is not None and found.low is not None and found.high is None
     assert labels_interval(labelled, curves, 0.9) == Interval(None, None, None)
-    few = labels_interval(labelled, curves[:2], 0.5)
-    assert few == Interval(pytest.approx(4000 / 3), None, None)
+    few = labels_interval(labelled, curves[:4], 0.5)
+    assert few.value is not None and few.low is few.high is None
 
 
 def test_draws_are_seeded_and_whole_trials():
-    drawn = resamples(5)
-    assert drawn.shape == (2000, 5)
-    assert np.array_equal(drawn, resamples(5))
-    assert set(np.unique(drawn)) == set(range(5))
+    drawn = resamples(8)
+    assert drawn.shape == (10_000, 8)
+    assert np.array_equal(drawn, resamples(8))
+    assert set(np.unique(drawn)) == set(range(8))
+
+
+def test_few_trials_are_drawn_in_every_way():
+    assert len(np.unique(resamples(5), axis=0)) == len(resamples(5)) == 5**5
 
 
 def test_penalty_matrix_by_hand():

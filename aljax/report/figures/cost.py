@@ -8,6 +8,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from aljax.report.figures.lines import STEPS
 from aljax.report.figures.panels import LINE, Space, panels, text_width
+from aljax.report.matches import BASELINE
 from aljax.report.style import GROUND, INK, MUTED, NARROW, Look, Palette, called, styled
 
 _MOST_NAMED = 8  # points
@@ -22,7 +23,6 @@ PARTS = {
 def cost(
     table: pd.DataFrame,
     field: str,
-    front: str,
     palette: Palette,
     *,
     width: float = NARROW,
@@ -31,10 +31,12 @@ def cost(
 ) -> Figure:
     """Draws last accuracy over a cost: colour tells optimizers, markers networks.
 
+    Random, beside other strategies, is hollow.
+
     Args:
-        table: a line per model, optimizer, strategy, with `accuracy` (fraction).
-        field: the column of the cost; NaN where not recorded is left out.
-        front: the column that is True on the Pareto front, which a line joins.
+        table: from `costs`.
+        field: the column of the cost; NaN where not recorded is left out. Over training
+            seconds, a line joins the Pareto front.
         palette: of the report.
         width: of the figure, inches.
         below: what the cost is, with its unit.
@@ -51,25 +53,30 @@ def cost(
             below=below,
             key=_key(table, palette),
         )
-        best = known[known[front].astype(bool)].sort_values([field, "accuracy"])
-        axes.plot(
-            factor * best[field],
-            100 * best["accuracy"],
-            drawstyle="steps-post",
-            color=MUTED,
-            linewidth=1.0,
-            label="_front",
-            zorder=1.5,
-        )
+        if field == "train_seconds":
+            best = known[known["front"].astype(bool)].sort_values([field, "accuracy"])
+            axes.plot(
+                factor * best[field],
+                100 * best["accuracy"],
+                drawstyle="steps-post",
+                color=MUTED,
+                linewidth=1.0,
+                label="_front",
+                zorder=1.5,
+            )
+        several = table["strategy"].nunique() > 1
         for row in known.itertuples():
+            colour = palette.look("optimizer", row.optimizer).colour
+            hollow = several and row.strategy == BASELINE
             axes.plot(
                 [factor * getattr(row, field)],
                 [100 * row.accuracy],
                 linestyle="",
                 marker=palette.look("model", row.model).marker,
-                markersize=7,
-                color=palette.look("optimizer", row.optimizer).colour,
-                markeredgecolor=GROUND,
+                markersize=6 if hollow else 7,
+                color=GROUND if hollow else colour,
+                markeredgecolor=colour if hollow else GROUND,
+                markeredgewidth=1.5 if hollow else 1.0,
                 label=f"_{row.model} {row.optimizer} {row.strategy}",
             )
         _name_points(axes, known, factor * known[field].astype(float))

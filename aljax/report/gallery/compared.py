@@ -9,7 +9,8 @@ from aljax.report.figures.differences import differences
 from aljax.report.figures.differences import penalties as penalties_figure
 from aljax.report.figures.lines import Series
 from aljax.report.gallery.picture import Missing, Picture, stem
-from aljax.report.matches import BASELINE, Block, blocks_of, match
+from aljax.report.matches import BASELINE, Block, blocks_of, match, shared
+from aljax.report.sentences import shown_strategies
 from aljax.report.settings import Setting
 from aljax.report.statistics import FEWEST
 from aljax.report.style import Palette, called
@@ -133,8 +134,9 @@ def between(setting: Setting, palette: Palette, by: str) -> list[Picture | Missi
         Picture(
             stem(setting, f"difference_by_{by}"),
             f"Accuracy against {base.label}",
-            f"Above the line of {base.label} another is better. The runs of one trial "
-            f"are averaged first, then paired by trial. {_counted([found])}",
+            f"Above the line of {base.label} another is better, under "
+            f"{shown_strategies(shared(setting))}. The runs of one trial are averaged "
+            f"first, then paired by trial. {_counted([found])}",
             f"Line chart. Last budget, points over {base.label}: {', '.join(last)}.",
             lambda width: differences(
                 {"": found},

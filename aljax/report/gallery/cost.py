@@ -2,29 +2,35 @@
 
 import pandas as pd
 
-from aljax.report import names
-from aljax.report.costs import costs
+from aljax.report import names, wording
+from aljax.report.costs import common_units, costs, machines
 from aljax.report.figures.cost import PARTS, cost, seconds
 from aljax.report.gallery.picture import Missing, Picture, stem
+from aljax.report.matches import BASELINE
 from aljax.report.settings import Setting
 from aljax.report.style import Palette
 
 
 def what_it_cost(setting: Setting, palette: Palette) -> list[Picture | Missing]:
     """Accuracy over seconds and over memory, and where the time went."""
-    table = costs(setting)
+    table = costs(setting, common_units(setting))
     if not len(table):
         return [Missing("No run is finished, so nothing can be said of its cost.")]
-    found: list[Picture | Missing] = [
-        _cost(
-            setting,
-            table,
-            palette,
-            ("train_seconds", "front_seconds", 1.0),
-            "Training seconds of all cycles",
-            "Accuracy and training time",
+    found: list[Picture | Missing] = []
+    if mixed := machines(setting):
+        found.append(Missing(mixed))
+    else:
+        found.append(
+            _cost(
+                setting,
+                table,
+                palette,
+                ("train_seconds", 1.0),
+                "Training seconds of all cycles",
+                "Accuracy and training time",
+                "The grey line joins those that nothing beats in both (Pareto front).",
+            )
         )
-    ]
     device = table["peak_device_bytes"].notna().any()
     memory = "peak_device_bytes" if device else "peak_host_bytes"
     where = "device" if device else "host"
@@ -33,37 +39,43 @@ def what_it_cost(setting: Setting, palette: Palette) -> list[Picture | Missing]:
             setting,
             table,
             palette,
-            (memory, "front_memory", 1e-9),
+            (memory, 1e-9),
             f"Peak {where} memory, GB",
             "Accuracy and memory",
+            "Memory is the most that the process had used by then: of runs that one "
+            "process made in turn, the later count what the earlier needed.",
         )
     )
-    return found + [_seconds(setting, table)]
+    return found if mixed else [*found, _seconds(setting, table)]
 
 
-def _cost(setting, table, palette, of, below: str, title: str) -> Picture | Missing:
-    field, front, factor = of
+def _cost(
+    setting, table, palette, of, below: str, title: str, note: str
+) -> Picture | Missing:
+    field, factor = of
     if not table[field].notna().any():
         return Missing(f"{title}: {below.lower()} were not recorded.")
-    best = table[table[front]].sort_values(field)
+    least = table.sort_values(field)
+    if field == "train_seconds":
+        least = least[least["front"]]
     said = ", ".join(
         f"{names.cell_name(row.model, row.optimizer, row.strategy)} "
         f"({100 * row.accuracy:.1f} %)"
-        for row in best.head(6).itertuples()
+        for row in least.head(6).itertuples()
     )
     left_out = int(table[field].isna().sum())
-    counts = sorted({int(n) for n in table["n"]})
-    span = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    span = wording.trials(int(n) for n in table["n"])
+    which = " that all have" * bool(common_units(setting))
+    hollow = table["strategy"].nunique() > 1 and BASELINE in set(table["strategy"])
     return Picture(
         stem(setting, f"cost_{field}"),
         title,
-        "A point is a pair with one strategy, mean over "
-        f"n = {span} finished trials: colour is the optimizer, shape the network. The "
-        "grey line joins those that nothing beats in both (Pareto front)."
+        f"A point is a pair with one strategy, mean over {span}{which}: colour is the "
+        f"optimizer, shape the network{', hollow is random' * hollow}. {note}"
         + (f" {left_out} points were not recorded." if left_out else ""),
-        f"Scatter plot. On the front, cheapest first: {said}.",
+        f"Scatter plot. From the left: {said}.",
         lambda width: cost(
-            table, field, front, palette, width=width, below=below, factor=factor
+            table, field, palette, width=width, below=below, factor=factor
         ),
         small=True,
     )

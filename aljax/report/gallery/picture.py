@@ -46,7 +46,13 @@ def trials(setting: Setting, cells: Iterable[Cell]) -> str:
     if counts[-1] < FEWEST:
         return f"{lines}; too few for an interval."
     few = f" (from {FEWEST} trials on)" if counts[0] < FEWEST else ""
-    return f"{lines}, bands 95 % t intervals of the mean{few}."
+    unequal = (
+        " Where lines have unequal n, their gap is not the difference by trial on "
+        "which verdicts rest."
+    )
+    return f"{lines}, bands 95 % t intervals of the mean{few}." + unequal * (
+        len(counts) > 1
+    )
 
 
 def main_pair(setting: Setting) -> tuple[str, str]:
@@ -63,7 +69,8 @@ def main_pair(setting: Setting) -> tuple[str, str]:
 def of_pair(setting: Setting, pair: tuple[str, str]) -> str:
     """Says which pair a detail is of, and that there are others."""
     others = len({cell[:2] for cell in setting.cells}) - 1
-    rest = f"; the tables have the other {names.counted(others, 'pair')}" * bool(others)
+    more = f"; the rows of runs have the other {names.counted(others, 'pair')}"
+    rest = more * bool(others)
     return f"{names.pair_name(*pair)}{rest}"
 
 

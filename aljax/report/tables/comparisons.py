@@ -13,11 +13,12 @@ from aljax.report.comparisons import (
     between_settings,
     family,
 )
-from aljax.report.matches import BASELINE, NAMES
+from aljax.report.matches import BASELINE, NAMES, shared
 from aljax.report.names import pair_name, strategy_name
 from aljax.report.runs import Study
+from aljax.report.sentences import under_which
 from aljax.report.settings import Setting
-from aljax.report.statistics import FEWEST, Paired, ratio_of_labels
+from aljax.report.statistics import FEWEST, FEWEST_DRAWN, Paired, ratio_of_labels
 from aljax.report.tables.table import Table, stem
 
 TITLES = {
@@ -39,6 +40,11 @@ def families(setting: Setting) -> Iterator[Table]:
         found = family(setting, by)
         if found:
             yield _compared(found, name, title, setting)
+        if by == "strategy" or BASELINE in shared(setting):
+            continue
+        if found := family(setting, by, (BASELINE,)):
+            title = f"{title}, under random"
+            yield _compared(found, name, title, setting, "_under_random")
 
 
 def random(setting: Setting) -> Iterator[Table]:
@@ -58,9 +64,13 @@ def between(study: Study) -> Iterator[Table]:
 
 
 def _compared(
-    found: Sequence[Comparison], name: str, title: str, setting: Setting | None = None
+    found: Sequence[Comparison],
+    name: str,
+    title: str,
+    setting: Setting | None = None,
+    suffix: str = "",
 ) -> Table:
-    """One table; of no setting where it compares several."""
+    """One table, of no setting where it compares several; a suffix of its file."""
     ratios = name == "against_random"
     lines, shown = [], []
     for comparison in found:
@@ -73,13 +83,17 @@ def _compared(
         if ratios:
             lines[-1 - len(parts)] |= _ratio(comparison)
     caption = METHOD
+    if name in ("optimizers", "networks"):
+        caption = f"Under {under_which(found)}. {METHOD}"
     if ratios:
         caption += (
             " Labels of random: how many times as many it needs for the highest "
-            "accuracy that both reach (95 % bootstrap interval)."
+            "accuracy that both reach (95 % bootstrap interval, from "
+            f"{FEWEST_DRAWN} trials on)."
         )
     data, words = pd.DataFrame(lines), pd.DataFrame(shown)
-    shown_of = (stem(name, setting), setting.name) if setting else (name, "")
+    file = f"{name}{suffix}"
+    shown_of = (stem(file, setting), setting.name) if setting else (file, "")
     return Table(shown_of[0], title, caption, name, data, words, shown_of[1])
 
 

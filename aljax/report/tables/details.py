@@ -7,7 +7,13 @@ import numpy as np
 import pandas as pd
 
 from aljax.report import names, wording
-from aljax.report.costs import MEMORY, SECONDS, costs
+from aljax.report.costs import (
+    MEMORY,
+    SECONDS,
+    common_units,
+    costs,
+    machines,
+)
 from aljax.report.purchases import classes_bought, overlap, pool_shares
 from aljax.report.record import FOLDERS
 from aljax.report.runs import Study
@@ -111,7 +117,7 @@ def calibration(setting: Setting) -> Iterator[Table]:
 
 def spent(setting: Setting) -> Iterator[Table]:
     """Where the time went, and how much memory it took."""
-    found = costs(setting)
+    found, mixed = costs(setting, common_units(setting)), machines(setting)
     if found.empty:
         return
     shown = []
@@ -125,14 +131,15 @@ def spent(setting: Setting) -> Iterator[Table]:
                 for title, field in zip(_SPENT, SECONDS, strict=True)
             }
             | {"peak memory": memory({name: line[name] for name in MEMORY})}
-            | {"front": "yes" if line["front_seconds"] else ""}
+            | ({} if mixed else {"front": "yes" if line["front"] else ""})
         )
     yield Table(
         stem("cost", setting),
         "What a run costs",
-        "Sums over the cycles of a run, mean over trials; peak memory of the device "
-        "where it tells, of the host otherwise, the largest of all. Front: nothing "
-        "else is both more accurate and cheaper to train.",
+        "Sums over the cycles of a run, mean over trials, those that all have where "
+        "they are enough; peak memory of the process so far, of the device where it "
+        "tells, of the host otherwise, the largest of all. "
+        + (mixed or "Front: nothing else is both more accurate and cheaper to train."),
         "cost",
         found,
         pd.DataFrame(shown),

@@ -9,11 +9,16 @@ import pandas as pd
 
 from aljax.report import names, wording
 from aljax.report.best import Unit, established
-from aljax.report.costs import MEMORY, SECONDS, costs
+from aljax.report.costs import MEMORY, SECONDS, costs, machines
 from aljax.report.leaks import bar
 from aljax.report.record import FOLDERS, Record
 from aljax.report.settings import Cell, Setting
-from aljax.report.statistics import Estimate, estimate, labels_interval
+from aljax.report.statistics import (
+    FEWEST_DRAWN,
+    Estimate,
+    estimate,
+    labels_interval,
+)
 from aljax.report.tables.table import Table, stem
 
 ONE_TABLE = 16  # cells up to which strategies share a table
@@ -171,7 +176,8 @@ def summaries(setting: Setting) -> Iterator[Table]:
             f"{MEANS}. AUBC: area under accuracy over labels, divided by their range. "
             "F1 and last accuracy: of the last cycle. Label efficiency: points gained "
             "since cycle 1 per percent of the pool labelled since. Training and "
-            f"queries: sums over a run, without compiling. {BEST}",
+            "queries: sums over a run, without compiling. Memory: of the process so "
+            f"far. {' '.join(filter(None, (machines(setting), BEST)))}",
             "pairs",
             pd.DataFrame(data),
             pd.DataFrame(shown),
@@ -237,8 +243,8 @@ def labels_needed(setting: Setting) -> Iterator[Table]:
             stem(f"labels_needed{part.suffix}", setting),
             f"Labels needed to reach an accuracy{part.title}",
             "Straight lines between budgets on the mean curve, made monotone from "
-            "below; 95 % intervals by a bootstrap over whole trials (2,000 draws, "
-            "seeded), from three trials on.",
+            "below; 95 % intervals by a bootstrap over whole trials, from "
+            f"{FEWEST_DRAWN} trials on.",
             "labels",
             pd.DataFrame(data, columns=columns),
             pd.DataFrame(shown),
