@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import os
 import runpy
 import sys
 import traceback
@@ -64,7 +65,7 @@ def load_config(text: str) -> Config:
 
 
 def _find(text: str, name: str) -> Path:
-    path, recipes = Path(name).expanduser(), shipped()
+    path, recipes = Path(os.path.expanduser(name)), shipped()
     try:
         if path.is_file():
             return path

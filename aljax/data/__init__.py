@@ -13,7 +13,7 @@ from absl import logging
 
 from aljax.data import embedded
 from aljax.data.names import some
-from aljax.data.splits import Splits
+from aljax.data.splits import Splits, check
 from aljax.lookup import lookup
 
 MULTIPLE = 32  # height and width are padded to a multiple of this, in pixels
@@ -105,6 +105,7 @@ def load(data: Data, data_dir: str | None = None) -> Dataset:
     """
     options = Options(data.path, data.image_size, data_dir)
     splits = _source(data.name, options).load(options)
+    check(splits, data.name)
     mean, std = channel_statistics(splits.train_images)
     dataset = Dataset(
         name=data.name,

@@ -37,13 +37,26 @@ def _show(plan: Plan, devices: Devices | None = None) -> int:
 
 
 def _check_alone(values: flags.FlagValues, flag: str) -> None:
-    """Refuses flags of one process among several where this one starts others."""
+    """Refuses to be one process among several where this one starts others."""
+    if values.processes == 1:
+        return
     for name in ("coordinator", "processes", "process"):
         if getattr(values, name) is not None:
             raise ValueError(
                 f"--{name}={getattr(values, name)} makes this one of several processes "
                 f"of a run, but {flag} starts processes itself; leave one of them out."
             )
+
+
+def _check_lone(values: flags.FlagValues) -> None:
+    """Refuses that each process of srun or mpirun carries out the same runs."""
+    launched = processes.launched()
+    if launched and values.processes != 1:
+        raise ValueError(
+            f"--runs_per_node={values.runs_per_node}: {launched[0]} processes were "
+            "started together, and each would carry out the same runs; give each its "
+            "own --shard=K/N and --processes=1."
+        )
 
 
 def _submit(values: flags.FlagValues, plan: Plan, preemption: Preemption) -> int:
@@ -72,6 +85,7 @@ def _submit(values: flags.FlagValues, plan: Plan, preemption: Preemption) -> int
         complain("asked to stop; nothing was submitted.")
         return ERROR
     job = queue.submit(script, plan.workdir)
+    plan.write()  # tasks may wait for days: nobody submits another experiment here
     answer(f"job {job}: {count}.\nlogs: {plan.workdir / slurm.FOLDER / job}_*.log")
     return DONE
 
@@ -79,6 +93,7 @@ def _submit(values: flags.FlagValues, plan: Plan, preemption: Preemption) -> int
 def _side_by_side(values: flags.FlagValues, plan: Plan, preemption: Preemption) -> int:
     """Carries out several runs at a time, in processes of their own."""
     _check_alone(values, f"--runs_per_node={values.runs_per_node}")
+    _check_lone(values)
     shares = side_by_side.shares(values.runs_per_node)
     plan.check(values.devices or shares[0].devices)
     if values.dry_run:

@@ -193,6 +193,9 @@ def parse() -> tuple[flags.FlagValues, Config]:
     try:
         rest = values(plain)
         if len(rest) > 1:
+            before = argv[argv.index(rest[1]) - 1]
+            if before.lstrip("-").startswith("config."):
+                raise ValueError(f"{before} {rest[1]}: write {before}={rest[1]}.")
             raise ValueError(f"{rest[1]!r} is not a flag; all flags begin with --.")
         config = recipes.load_config(values.config)
         _check_overrides(argv, config)

@@ -4,12 +4,15 @@ import os
 import re
 import shlex
 import subprocess
+import uuid
 from pathlib import Path
 
 from aljax.grid import Run
 from aljax.launch.slurm import FOLDER
 from aljax.runs.plan import Plan
 from aljax.runs.status import read_status
+
+_CHANGE = "change the --slurm flags, or submit fewer tasks with --shard=K/N"
 
 
 def queued(workdir: Path) -> set[str]:
@@ -18,7 +21,8 @@ def queued(workdir: Path) -> set[str]:
     if not scripts:
         return set()
     # Finished jobs are not listed, and a list of one's own asks little of SLURM.
-    listed = _call(["squeue", "--noheader", "--array", "--me", "--format=%F_%K"])
+    command = ["squeue", "--noheader", "--array", "--me", "--format=%F_%K"]
+    listed = _call(command, "run the same command again when SLURM answers")
     tasks, found = set(listed.split()), set()
     for script in scripts:
         lines = re.findall(r"^    \[(\d+)\]=(.*)$", script.read_text(), re.MULTILINE)
@@ -55,19 +59,21 @@ def submit(script: str, workdir: Path) -> str:
     folder = workdir / FOLDER
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)  # before a task wants its log there
+    part = folder / f"{uuid.uuid4().hex}.part"
+    part.write_text(script)  # before a job is queued of which nobody would know
     try:
-        job = _call(["sbatch", "--parsable"], script).strip().partition(";")[0]
+        command = ["sbatch", "--parsable"]
+        job = _call(command, _CHANGE, script).strip().partition(";")[0]
     except ValueError:
+        part.unlink()
         for path in made:
             path.rmdir()
         raise
-    part = folder / f"{job}.part"
-    part.write_text(script)
     part.replace(folder / f"{job}.sh")  # which others read
     return job
 
 
-def _call(command: list[str], text: str = "") -> str:
+def _call(command: list[str], remedy: str, text: str = "") -> str:
     # Inside a job, its own settings would be taken for those of the tasks.
     environment = {
         name: value
@@ -85,8 +91,5 @@ def _call(command: list[str], text: str = "") -> str:
         ) from error
     if done.returncode:
         said = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
-        raise ValueError(
-            f"--launcher=slurm: {command[0]} refuses ({said}); change the --slurm "
-            "flags, or submit fewer tasks with --shard=K/N."
-        )
+        raise ValueError(f"--launcher=slurm: {command[0]} refuses ({said}); {remedy}.")
     return done.stdout

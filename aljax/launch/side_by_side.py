@@ -18,9 +18,12 @@ from pathlib import Path
 
 from aljax.grid import Run
 from aljax.launch.task import task_command
+from aljax.machine.devices import usable_cores
 from aljax.machine.preemption import PREEMPTED, Preempted, Preemption
 
 _POLL_SECONDS = 0.1
+# Exit statuses of a process that was stopped before it could save anything.
+_STOPPED = (-signal.SIGTERM, 128 + signal.SIGTERM)
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _GPU = re.compile(r"\d+|(GPU|MIG)-.+")
 
@@ -67,7 +70,7 @@ def shares(count: int, flag: str = "--runs_per_node") -> list[Share]:
     Raises:
         ValueError: there are fewer GPUs, or fewer cores where there is no GPU.
     """
-    gpus, cores = _gpus(), sorted(os.sched_getaffinity(0))
+    gpus, cores = _gpus(), usable_cores()
     kind, most = ("GPUs", len(gpus)) if gpus else ("CPU cores", len(cores))
     if not 1 <= count <= most:
         raise ValueError(
@@ -104,31 +107,41 @@ def carry_out(
     for group in groups:
         waiting.put(group)
     failures: list[str] = []
+    unsaved: list[str] = []  # what failed when it was asked to stop
 
     def work(share):
-        # Of this thread alone, and of the processes that it starts.
-        os.sched_setaffinity(0, share.cores)
+        if hasattr(os, "sched_setaffinity"):  # macOS has none
+            # Of this thread alone, and of the processes that it starts.
+            os.sched_setaffinity(0, share.cores)
         while not asked.requested:
             try:
                 first = waiting.get_nowait()[0]
             except queue.Empty:
                 return
-            command = [*task_command(argv), "--noreport", f"--only={first.folder}"]
+            # Alone, even where srun or mpirun has started this process.
+            command = [*task_command(argv), "--processes=1", "--noreport"]
+            command.append(f"--only={first.folder}")
             environment = os.environ | share.environment()
-            status = _wait(subprocess.Popen(command, env=environment), asked)
+            try:
+                process = subprocess.Popen(command, env=environment)
+            except OSError as error:
+                failures.append(f"{first.folder}: no process for it ({error}).")
+                continue
+            status = _wait(process, asked)
             if status == PREEMPTED:
                 asked.requested = True
-            elif status and not asked.requested:
-                failures.append(f"{first.folder}: its process ended with {status}.")
+            elif status and not (asked.requested and status in _STOPPED):
+                told = f"{first.folder}: its process ended with {status}."
+                (unsaved if asked.requested else failures).append(told)
 
     threads = [threading.Thread(target=work, args=(share,)) for share in shares]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    if asked.requested:
+    if asked.requested and not unsaved:
         raise Preempted
-    return failures
+    return failures + unsaved
 
 
 def _wait(process: subprocess.Popen, asked: Preemption) -> int:

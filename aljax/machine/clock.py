@@ -2,6 +2,7 @@
 
 import os
 import resource
+import sys
 import time
 
 import jax
@@ -24,6 +25,17 @@ class CompileClock:
         self.programs = 0
         self._spans: list[tuple[float, float]] = []
         jax.monitoring.register_event_duration_secs_listener(self._listen)
+
+    def __enter__(self) -> "CompileClock":
+        return self
+
+    def __exit__(self, *error) -> None:
+        """Listens no more."""
+        jax.monitoring.unregister_event_duration_listener(self._listen)
+
+    def forget(self) -> None:
+        """Forgets spans that no later one can hold, while nothing is compiled."""
+        del self._spans[:-1]
 
     def _listen(self, event: str, seconds: float, **kwargs) -> None:
         if not event.startswith(_COMPILING):
@@ -48,6 +60,7 @@ class Stopwatch:
         self._clock = clock
 
     def __enter__(self):
+        self._clock.forget()
         self._start = time.monotonic()
         self._compiled = self._clock.seconds
         return self
@@ -73,5 +86,6 @@ def memory_bytes() -> int:
 
 
 def peak_host_bytes() -> int:
-    """Peak resident set of this process; Linux counts it in KiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Peak resident set of this process, which macOS counts in bytes, others in KiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -248,10 +248,15 @@ def processor() -> str:
     return f"{names[0] if names else platform.machine()}, {cores()} cores"
 
 
+def usable_cores() -> list[int]:
+    """The numbers of the CPU cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # macOS has none
+    return sorted(affinity(0)) if affinity else list(range(os.cpu_count() or 1))
+
+
 def cores() -> int:
-    """CPU cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    """How many CPU cores this process may use."""
+    return len(usable_cores())
 
 
 def check_share(field: str, size: int, count: int) -> None:

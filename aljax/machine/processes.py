@@ -65,7 +65,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("process", None, what, flag_values=values)
 
 
-def _from_launcher() -> tuple[int, int] | None:
+def launched() -> tuple[int, int] | None:
     """How many processes `srun` or `mpirun` has started, and which one this is."""
     for present, count, index in _LAUNCHERS.values():
         if present in os.environ and int(os.environ[count]) > 1:
@@ -146,11 +146,11 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
     Raises:
         ValueError: the flags are wrong or incomplete.
     """
-    launched = _from_launcher()
+    started = launched()
     if (coordinator, count, index) == (None, 1, None):
         return
-    if launched and count is None and index is None:
-        count, index = launched
+    if started and count is None and index is None:
+        count, index = started
     elif (coordinator, count, index) != (None,) * 3:
         _check(coordinator, count, index)
     elif not _in_kubernetes():
@@ -163,7 +163,7 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
                 coordinator,
                 count,
                 index,
-                _local_devices() if launched else None,
+                _local_devices() if started else None,
                 cluster_detection_method=None if coordinator is None else "deactivate",
                 initialization_timeout=JOIN_SECONDS,
                 heartbeat_timeout_seconds=HEARTBEAT_SECONDS,

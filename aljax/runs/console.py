@@ -65,7 +65,9 @@ class Console:
         if not self._out.is_terminal:
             self._out.width = LOG_WIDTH
         self._total, self._done, self._skipped = total, 0, 0
-        self._several, self._seconds = several, 0.0
+        self._several = several
+        # Of the member of the grid that is trained now.
+        self._member, self._images, self._seconds = "", 0, 0.0
         self._last_line = time.monotonic()
         self._bar = None
         if self._out.is_terminal:
@@ -116,8 +118,19 @@ class Console:
             f"once ({took})"
         )
 
+    @property
+    def counted(self) -> int:
+        """Images that need not be trained on any more, of all runs."""
+        return self._done + self._skipped
+
+    def begin(self, run: Run) -> None:
+        """Measures the pace anew where a run is of another member of the grid."""
+        member = run.folder.rpartition("/")[0]
+        if member != self._member:
+            self._member, self._images, self._seconds = member, 0, 0.0
+
     def skip(self, images: int) -> None:
-        """Counts images that an earlier start has trained on."""
+        """Counts images that an earlier start has trained on, or that none will."""
         self._skipped += images
 
     def trained(self, images: int, seconds: float, where: str, detail: str) -> None:
@@ -130,9 +143,9 @@ class Console:
             detail: loss and accuracy of these images.
         """
         self._done += images
+        self._images += images
         self._seconds += seconds
-        rate = self._done / max(self._seconds, 1e-9)
-        done = self._done + self._skipped
+        rate, done = self._images / max(self._seconds, 1e-9), self.counted
         left = timedelta(seconds=round(max(self._total - done, 0) / rate))
         text = f"{where} · {detail} · {rate:,.0f} images/s"
         if self._bar:

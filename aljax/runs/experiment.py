@@ -1,8 +1,11 @@
 """The experiment: groups of runs of trials of cycles, each resumed where it stopped."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from aljax.data import Data
 from aljax.grid import Run
 from aljax.learner import TrainState
 from aljax.machine import processes
@@ -16,13 +19,17 @@ from aljax.runs.folder import Damaged, RunFolder
 from aljax.runs.lock import locked
 from aljax.runs.pace import Pace, Paces, kind_of
 from aljax.runs.plan import Plan
-from aljax.runs.session import Session, TooLarge
+from aljax.runs.session import Session, TooLarge, Unfit, check_preemption
 from aljax.runs.trial import Diverged, Trial, open_trial
 
 TOO_LARGE = (
     "does not fit into the memory of the devices; share each batch among more of "
     "them, or choose a smaller config.batch_size, config.score_batch_size or "
     "config.width, in another workdir."
+)
+IMAGES_TOO_LARGE = (
+    "the images of {} do not fit into the memory of each device; choose a smaller "
+    "config.data.image_size, in another workdir."
 )
 _FULL = "RESOURCE_EXHAUSTED"
 
@@ -43,33 +50,72 @@ def run_experiment(plan: Plan, devices: Devices, preemption: Preemption) -> list
         ValueError: the images or the workdir are not what the configuration says, or
             another process runs one of the runs.
     """
-    clock, paces = CompileClock(), Paces(plan.compile_cache_dir)
     session, failures, read = None, [], None
-    with Console(plan.training_images, several=plan.several) as console:
+    with (
+        CompileClock() as clock,
+        Console(plan.training_images, several=plan.several) as console,
+    ):
+        shared = clock, console, preemption, Paces(plan.compile_cache_dir)
         for sentence in plan.advice(devices.platform):
             console.say(sentence)
         for group in plan.groups:
             if _already_done(console, group, plan.workdir):
                 continue
-            data = group[0].config.data
-            if session is None or data != read:
-                session, read = None, data  # one pool on the devices at a time
-                console.doing(f"reading {data.name}")
-                dataset = plan.read_images(data)
-                session = Session(dataset, devices, clock, console, preemption, paces)
+            check_preemption(preemption)
+            data, due = group[0].config.data, sum(r.training_images for r in group)
+            due += console.counted
             try:
+                if data != read:
+                    session, read = None, data  # one pool on the devices at a time
+                    session = _read(plan, data, devices, *shared)
+                if session is None:
+                    raise TooLarge(IMAGES_TOO_LARGE.format(data.name))
                 check_group(session, group, plan.workdir)
                 plan.write(devices)
                 run_group(session, group, plan.workdir)
-            except (Diverged, Damaged, TooLarge) as error:
+            except (Diverged, Damaged, Unfit) as error:
+                if type(error) is Unfit and not plan.several:
+                    raise
                 failures.append(str(error))
                 console.say(f"stopped: {error}")
-            results = write_results(plan.workdir)
-        if session is None:  # all were done before
-            results = write_results(plan.workdir)
+                console.skip(due - console.counted)
+                _write_down(str(error), group, plan.workdir)
+            write_results(plan.workdir)
         folders = [plan.workdir / run.folder for run in plan.runs]
-        console.paths([*results, *folders])
+        console.paths([*write_results(plan.workdir), *folders])
     return failures
+
+
+def _read(plan: Plan, data: Data, devices: Devices, *shared) -> Session:
+    """Reads images and lays them on the devices; TooLarge if they do not fit."""
+    _, console, *_ = shared
+    console.doing(f"reading {data.name}")
+    dataset = plan.read_images(data)
+    with _telling_what_is_full(IMAGES_TOO_LARGE.format(data.name)):
+        return Session(dataset, devices, *shared)
+
+
+@contextlib.contextmanager
+def _telling_what_is_full(sentence: str) -> Iterator[None]:
+    """Makes TooLarge of what XLA raises where the memory of a device is full.
+
+    In one process alone: others would wait for it.
+    """
+    try:
+        yield
+    except Exception as error:
+        full = processes.program_failed(error) and _FULL in str(error)
+        if not full or processes.count() > 1:
+            raise
+        raise TooLarge(sentence) from None
+
+
+def _write_down(reason: str, group: list[Run], workdir: Path) -> None:
+    """Leaves word of why runs of a group are not finished, in their folders."""
+    for run in group:
+        with contextlib.suppress(Damaged):  # which whoever looks finds out
+            if not _finished(run, workdir):
+                RunFolder(workdir / run.folder).fail(reason)
 
 
 def check_group(session: Session, group: list[Run], workdir: Path) -> None:
@@ -77,7 +123,7 @@ def check_group(session: Session, group: list[Run], workdir: Path) -> None:
 
     Raises:
         Damaged: a file of a run is not as it was left; others can go on.
-        TooLarge: they do not fit; others may.
+        Unfit: they do not fit, or cannot be trained; others may.
         ValueError: nothing of this experiment can go on as it is.
     """
     for run in group:
@@ -85,8 +131,9 @@ def check_group(session: Session, group: list[Run], workdir: Path) -> None:
         folder.refuse_other(run, session.dataset.fingerprint)
     try:
         session.programs(group[0].config)
-    except TooLarge as error:
-        raise TooLarge(f"{group[0].folder}: {error}") from None
+    except ValueError as error:
+        kind = TooLarge if isinstance(error, TooLarge) else Unfit
+        raise kind(f"{group[0].folder}: {error}") from None
 
 
 def _already_done(console: Console, group: list[Run], workdir: Path) -> bool:
@@ -117,6 +164,8 @@ def run_group(session: Session, group: list[Run], workdir: Path) -> None:
         if finished and not run.leaky:
             session.console.skip(run.training_images)
             continue
+        session.check_preemption()
+        session.console.begin(run)
         folder = RunFolder(workdir / run.folder)
         state = run_trial(session, run, folder, state if run.leaky else None)
         if not finished:
@@ -144,7 +193,8 @@ def run_trial(
     """Carries one run to its end; returns its last state.
 
     Raises:
-        Diverged, TooLarge: after writing down why.
+        Diverged: the run came to nothing.
+        Unfit: it does not fit, or what is its user's own refuses.
         ValueError: another process is at it, or the folder is not as it was left.
     """
     with locked(folder.path, session.preemption.check):
@@ -152,18 +202,14 @@ def run_trial(
         if changed:
             session.console.say(f"{run.folder} goes on, but otherwise: {changed}")
         try:
-            return run_cycles(open_trial(session, run, folder, inherited))
-        except Diverged as error:
-            folder.fail(str(error))
+            with _telling_what_is_full(f"{run.folder}: {TOO_LARGE}"):
+                return run_cycles(open_trial(session, run, folder, inherited))
+        except (Damaged, Unfit):
             raise
-        except Exception as error:
-            # The others of several processes would wait for this one.
-            full = processes.program_failed(error) and _FULL in str(error)
-            if not full or processes.count() > 1:
+        except ValueError as error:
+            if processes.program_failed(error) or processes.count() > 1:
                 raise
-            told = f"{run.folder}: {TOO_LARGE}"
-            folder.fail(told)
-            raise TooLarge(told) from None
+            raise Unfit(f"{run.folder}: {error}") from error
 
 
 def run_cycles(trial: Trial) -> TrainState:

@@ -52,21 +52,21 @@ ROW_FIELDS = (
     "leaky",
 )
 # What going on with a run, and telling of it, cannot do without.
-NEEDED_FIELDS = (
-    "cycle",
-    "labeled",
-    "test_accuracy",
-    "train_seconds",
-    "queried",
-)
+NEEDED_FIELDS = ("cycle", "labeled", "test_accuracy", "train_seconds", "queried")
 
 
 def write_json(path: Path, content: Any) -> None:
     """Writes a whole file or none of it."""
     # Processes of other hosts may have the same number.
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-    part.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(part, path)
+    try:
+        with part.open("w") as file:
+            file.write(json.dumps(content, indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # before it takes the place of what is good
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 class Damaged(ValueError):
@@ -225,6 +225,7 @@ class RunFolder:
     @done_by_first
     def fail(self, reason: str) -> None:
         """Leaves word of why the run cannot go on, until it is taken up again."""
+        _make(self.path)
         time = datetime.now().astimezone().isoformat(timespec="seconds")
         write_json(self._failed, {"reason": reason, "time": time})
 

@@ -2,13 +2,12 @@
 
 import contextlib
 import json
-import os
-import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from aljax.config import Config
 from aljax.machine.devices import Devices, processor
+from aljax.runs.folder import write_json
 
 _FILE = "pace.json"
 
@@ -56,14 +55,9 @@ class Paces:
         kept = asdict(pace)
         if before:
             kept["compile_seconds"] = max(pace.compile_seconds, before.compile_seconds)
-        part = self._path.with_name(f"{_FILE}.{uuid.uuid4().hex}.part")
-        try:
+        with contextlib.suppress(OSError):  # an estimate less is no reason to stop
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(known | {kind: kept}, indent=1))
-            os.replace(part, self._path)
-        except OSError:  # an estimate less is no reason to stop
-            with contextlib.suppress(OSError):
-                part.unlink()
+            write_json(self._path, known | {kind: kept})
 
     def _read(self) -> dict[str, dict]:
         try:

@@ -222,6 +222,9 @@ class Plan:
             f"finds other images under --config.data.name={data.name} than the first "
             "one; give all of them the same.",
         )
+        for group in self.groups:
+            if group[0].config.data == data:
+                check_pool(group[0].config, len(dataset.train_labels))
         return dataset
 
     @done_by_first
@@ -230,17 +233,22 @@ class Plan:
 
         `config` there is what the folder was begun with; each of `grids` maps fields to
         values, and no grid is a part of another.
+
+        Args:
+            devices: what it runs on; None: it does not run yet.
         """
         self.workdir.mkdir(parents=True, exist_ok=True)
         path = self.workdir / "config.json"
-        known = read_json(path, "config")
-        if known is None:
-            known = {"config": flatten(self.config)} | provenance(devices)
+        known = read_json(path, "config") or {}
+        content = {"config": flatten(self.config)} | known
+        if devices and "versions" not in known:
+            content |= provenance(devices)
         grids, new = known.get("grids", []), grid_values(self.config)
-        if any(_contains(old, new) for old in grids):
-            return
-        kept = [old for old in grids if not _contains(new, old)]
-        write_json(path, known | {"grids": [*kept, new]})
+        if not any(_contains(old, new) for old in grids):
+            kept = [old for old in grids if not _contains(new, old)]
+            content["grids"] = [*kept, new]
+        if content != known:
+            write_json(path, content)
 
 
 def _ours(config: Config) -> bool:
@@ -296,5 +304,8 @@ def make_plan(
             )
         groups = [group]
     data_dir = data_dir and os.path.expanduser(data_dir)
-    workdir = Path(workdir).expanduser()
+    try:
+        workdir = Path(workdir).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"--workdir={workdir}: nobody here has that home.") from error
     return Plan(config, groups, workdir, data_dir, compile_cache_dir)

@@ -43,8 +43,12 @@ class Programs:
     stochastic: bool  # whether `predict` takes a key
 
 
-class TooLarge(ValueError):
-    """A run takes more memory than its devices have; others may fit."""
+class Unfit(ValueError):
+    """A run cannot be carried out as it is configured; others may."""
+
+
+class TooLarge(Unfit):
+    """It takes more memory than its devices have."""
 
 
 def check_memory(recipe: Recipe, devices: int, available: int) -> None:
@@ -164,7 +168,11 @@ class Session:
         return ask
 
     def check_preemption(self) -> None:
-        """Stops all processes of the run if one of them was asked to."""
-        (requested,) = largest(self.preemption.requested)
-        if requested:
-            raise Preempted
+        check_preemption(self.preemption)
+
+
+def check_preemption(preemption: Preemption) -> None:
+    """Stops all processes of the run if one of them was asked to."""
+    (requested,) = largest(preemption.requested)
+    if requested:
+        raise Preempted

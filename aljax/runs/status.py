@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from aljax.config import Config
+from aljax.config import Config, flatten
 from aljax.grid import Run
 from aljax.machine.devices import Devices
 from aljax.runs import lock
@@ -57,8 +57,14 @@ def read_status(run: Run, workdir: Path) -> Status:
     return Status(run, "waiting", rows)
 
 
+def _network(config: dict[str, Any]) -> str:
+    """What images train at one pace on: a network, of one width and precision."""
+    fields = ("model", "width", "precision")
+    return " ".join(str(config.get(field)) for field in fields)
+
+
 def seconds_per_image(workdir: Path) -> dict[str, float]:
-    """Training time of one image by model, from all rows in a workdir; "": of any."""
+    """Training time of one image by network, from all rows in a workdir; "": of any."""
     seconds, images = Counter(), Counter()
     for folder in find_runs(workdir):
         try:
@@ -67,10 +73,10 @@ def seconds_per_image(workdir: Path) -> dict[str, float]:
             continue
         held_out = about["config"].get("validation", 0) if about else 0
         for row in rows if about else []:
-            for model in ("", about["config"]["model"]):
-                seconds[model] += row["train_seconds"]
-                images[model] += about["config"]["epochs"] * (row["labeled"] - held_out)
-    return {model: seconds[model] / images[model] for model in images}
+            for kind in ("", _network(about["config"])):
+                seconds[kind] += row["train_seconds"]
+                images[kind] += about["config"]["epochs"] * (row["labeled"] - held_out)
+    return {kind: seconds[kind] / images[kind] for kind in images}
 
 
 def seconds_left(statuses: Iterable[Status], rates: dict[str, float]) -> float | None:
@@ -78,13 +84,14 @@ def seconds_left(statuses: Iterable[Status], rates: dict[str, float]) -> float |
 
     Args:
         statuses: the runs; failed ones are left out.
-        rates: from `seconds_per_image`; a model that is not in it takes the mean.
+        rates: from `seconds_per_image`; a network that is not in it takes the mean.
     """
     ahead = [s for s in statuses if s.state in ("running", "waiting")]
     if ahead and not rates:
         return None
     return sum(
-        status.images_left * rates.get(status.run.config.model, rates.get(""))
+        status.images_left
+        * rates.get(_network(flatten(status.run.config)), rates.get(""))
         for status in ahead
     )
 
@@ -105,7 +112,10 @@ def estimate(plan: Plan, devices: Devices) -> str:
     if unknown:
         return f"{text}; time and memory unknown: nothing like it has run here yet."
     left = timedelta(seconds=round(seconds))
-    return f"{text}: at most about {left} and {peak / 2**30:.1f} GiB, as earlier here."
+    return (
+        f"{text}: training and compiling take at most about {left}, queries and "
+        f"evaluation come on top, and {peak / 2**30:.1f} GiB, as earlier here."
+    )
 
 
 def lines(plan: Plan) -> list[str]:

@@ -198,6 +198,36 @@ def test_cut_takes_evenly_spaced_images_of_each_class():
     assert cut.evenly_spaced(labels, 2).tolist() == [0, 1, 4, 5]
 
 
+IMAGES = np.zeros((3, 8, 8, 1), np.uint8)
+LABELS = np.array([0, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("part", "given", "words"),
+    [
+        ("train_images", IMAGES[..., 0], "train_images are uint8 [3, 8, 8]; they must"),
+        ("train_images", IMAGES / 255, "train_images are float64 [3, 8, 8, 1]; they"),
+        ("test_images", IMAGES[:, :4], "but those of the pool are [N, 8, 8, 1]"),
+        ("test_images", IMAGES[:0], "test_images are uint8 [0, 8, 8, 1]; they must"),
+        ("train_labels", LABELS[:2], "a whole number for each of 3 images"),
+        ("train_labels", LABELS / 2, "train_labels are float64 [3]; they must be a"),
+        ("test_labels", LABELS - 1, "test_labels are -1 to 0; 2 classes have"),
+        ("test_labels", LABELS + 1, "test_labels are 1 to 2; 2 classes have"),
+    ],
+)
+def test_arrays_of_ones_own_are_checked(part, given, words, monkeypatch):
+    fine = Splits(IMAGES, LABELS, IMAGES, LABELS, ("cat", "dog"))
+    source = data.Source(lambda options: splits, lambda options: 3)
+    monkeypatch.setitem(data.DATASETS, "mine", source)
+    splits = fine
+    assert data.load(data.Data("mine")).train_labels.tolist() == [0, 1, 1]
+    splits = fine._replace(**{part: given})
+    with pytest.raises(ValueError) as error:
+        data.load(data.Data("mine"))
+    assert str(error.value).startswith("--config.data.name=mine: its ")
+    assert words in str(error.value)
+
+
 def small_splits() -> Splits:
     images = np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3)
     labels = np.array([1, 0], np.int32)

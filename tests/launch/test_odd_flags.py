@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from aljax import load_config
+from aljax.config import Config
 from aljax.launch.command_line import main
 from aljax.launch.flags import parse
 from aljax.machine.devices import choose_devices
@@ -64,6 +65,7 @@ REFUSED = {
     "--devices=": "--devices=: give a whole number",
     "--dry_run=perhaps": "--dry_run=perhaps: give true or false",
     "--workdir": "Missing value for flag --workdir",
+    "--config=~nobody-here/x.py": "there is no such file, and no recipe",
 }
 FINE = (
     f"{SGD}.learning_rate=0",
@@ -97,6 +99,11 @@ def test_one_sentence(argument, monkeypatch):
     assert said.startswith("--") or "Missing value" in said
     for internal in ("invalid literal", "could not convert", "Non-boolean", "('"):
         assert internal not in said.replace("('random'", "").replace("('x'", "")
+
+
+def test_a_field_and_its_value_apart(monkeypatch):
+    with pytest.raises(ValueError, match="write --config.model=resnet50"):
+        planned(monkeypatch, "--config.model", "resnet50")
 
 
 @pytest.mark.parametrize("argument", FINE)
@@ -175,6 +182,11 @@ def test_tilde_is_the_home_folder(monkeypatch, tmp_path):
     plan = make_plan(config, "~/x", "~/tfds")
     assert plan.workdir == tmp_path / "x"
     assert plan.data_dir == str(tmp_path / "tfds")
+
+
+def test_the_home_of_nobody():
+    with pytest.raises(ValueError, match="--workdir=~nobody-here/x: nobody here has"):
+        make_plan(Config(), "~nobody-here/x")
 
 
 def test_status_of_a_workdir_that_is_not_there(monkeypatch, tmp_path, capsys):

@@ -3,16 +3,18 @@
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 from ast import literal_eval
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from aljax.config import Config
 from aljax.grid import expand
-from aljax.launch import side_by_side
+from aljax.launch import command_line, side_by_side
 from aljax.launch.side_by_side import shares
 from aljax.machine.preemption import Preempted, Preemption
 from tests.runs.test_interruption import command
@@ -114,7 +116,7 @@ import os, pathlib, signal, sys, time
 name = sys.argv[-1].replace("/", "_")
 def stop(*_):
     pathlib.Path(name + ".stopped").touch()
-    sys.exit(75)
+    sys.exit({stopped})
 signal.signal(signal.SIGTERM, stop)
 cores = sorted(os.sched_getaffinity(0))
 pathlib.Path(name + ".cores").write_text(repr((cores, sys.argv[1:])))
@@ -128,9 +130,9 @@ def carry_out(tmp_path, monkeypatch):
     """Carries out three runs whose processes take some seconds."""
     monkeypatch.chdir(tmp_path)
 
-    def call(count, seconds, asked):
+    def call(count, seconds, asked, stopped=75):
         script = tmp_path / "launch.py"
-        script.write_text(STUB.format(seconds=seconds))
+        script.write_text(STUB.format(seconds=seconds, stopped=stopped))
         argv = [str(script), "--workdir=w", f"--runs_per_node={count}", "--dry_run"]
         groups = expand(Config(trials=3))
         return side_by_side.carry_out(groups, shares(count), argv, asked)
@@ -152,11 +154,13 @@ def test_each_has_its_own_cores_and_command(carry_out, tmp_path):
     for cores, flags in seen:
         assert len(cores) == 1
         assert flags[:3] == ["--workdir=w", "--launcher=local", "--runs_per_node=1"]
+        assert "--processes=1" in flags
     assert os.sched_getaffinity(0) == CORES
 
 
-@TWO_CORES
-def test_asked_to_stop_it_stops_all_and_starts_no_more(carry_out, tmp_path):
+@pytest.fixture
+def asked(tmp_path):
+    """Asks to stop once two runs have begun."""
     asked = Preemption()
 
     def ask():
@@ -165,10 +169,48 @@ def test_asked_to_stop_it_stops_all_and_starts_no_more(carry_out, tmp_path):
         asked.requested = True
 
     threading.Thread(target=ask, daemon=True).start()
+    return asked
+
+
+@TWO_CORES
+def test_asked_to_stop_it_stops_all_and_starts_no_more(carry_out, asked, tmp_path):
     with pytest.raises(Preempted):
         carry_out(2, 60, asked)
     assert len(list(tmp_path.glob("*.cores"))) == 2
     assert len(list(tmp_path.glob("*.stopped"))) == 2
+
+
+@TWO_CORES
+def test_what_could_not_save_its_state_is_told(carry_out, asked):
+    failures = carry_out(2, 60, asked, stopped=1)
+    assert len(failures) == 2
+    assert all(text.endswith("its process ended with 1.") for text in failures)
+
+
+def test_a_machine_that_can_start_no_process(carry_out, monkeypatch):
+    def refuse(*args, **options):
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    failures = carry_out(1, 0, Preemption())
+    assert len(failures) == 3 and "temporarily unavailable" in failures[0]
+
+
+def test_under_srun_each_needs_its_own_part(monkeypatch):
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")
+    values = SimpleNamespace(runs_per_node=2, processes=None, coordinator=None)
+    with pytest.raises(ValueError, match="2 processes were started .* --processes=1"):
+        command_line._check_lone(values)
+    values.processes = 1
+    command_line._check_lone(values)
+    command_line._check_alone(values, "--runs_per_node=2")
+
+
+def test_a_system_that_does_not_bind_processes_to_cores(monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert [share.cores for share in shares(2)] == [(0, 1), (2, 3)]
 
 
 @pytest.mark.slow

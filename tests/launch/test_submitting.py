@@ -1,5 +1,7 @@
 """What is handed to SLURM, and what is left out or refused."""
 
+import errno
+import json
 import re
 import shlex
 import subprocess
@@ -122,6 +124,28 @@ def test_submits_an_array_and_keeps_its_script(launch, asked, monkeypatch):
     assert "SLURM_CONF=/etc/slurm.conf" in environment
     assert "SLURM_MEM_PER_CPU" not in environment
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+
+
+def test_another_experiment_is_refused_while_tasks_wait(launch, asked):
+    """Before one of them has begun; the first to run adds on what."""
+    assert launch().returncode == 0
+    about = json.loads((launch.folder / "w" / "config.json").read_text())
+    assert about["config"]["epochs"] != 7 and "versions" not in about
+    (asked / "script").unlink()
+    done = launch("--config.epochs=7")
+    assert done.returncode == 2 and "epochs" in done.stderr
+    assert not (asked / "script").exists()
+
+
+def test_a_script_that_cannot_be_kept_is_not_submitted(launch, asked, monkeypatch):
+    def full(self, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("aljax.launch.queue.Path.write_text", full)
+    monkeypatch.setattr(command_line.processes, "leave", sys.exit)
+    with pytest.raises(SystemExit):
+        launch()
+    assert not (asked / "script").exists()
 
 
 def test_nothing_is_submitted_once_it_is_asked_to_stop(launch, asked, monkeypatch):

@@ -5,6 +5,7 @@ import time
 
 import jax
 import numpy as np
+from jax._src.monitoring import get_event_duration_listeners
 
 from aljax.machine.allocator import COMPILED
 from aljax.machine.clock import (
@@ -49,6 +50,17 @@ def test_clocks_that_are_set_while_it_compiles():
             jax.monitoring.record_event_duration_secs(COMPILED, seconds)
         assert 0 <= watch.compiling <= clock.seconds < 60
         assert watch.seconds >= 0
+
+
+def test_clocks_stop_listening_and_forget():
+    before = list(get_event_duration_listeners())
+    with CompileClock() as clock:
+        for _ in range(3):
+            jax.monitoring.record_event_duration_secs(COMPILED, 0.0)
+        assert len(clock._spans) > 1
+        with Stopwatch(clock):
+            assert len(clock._spans) == 1
+    assert get_event_duration_listeners() == before
 
 
 def test_peak_host_bytes():

@@ -52,6 +52,21 @@ def test_progress_shows_percent_and_time_left(width):
         assert "trial_5 · loss 1.234 · accuracy 43.2% · 37 images/s" in line
 
 
+def test_pace_is_of_the_member_under_way_and_failed_runs_count_as_gone():
+    slow, fast = (g[0] for g in expand(Config(trials=1, sweep={"seed": (0, 1)})))
+
+    def act(console):
+        console.begin(slow)
+        console.trained(100, 100.0, WHERE, "")
+        console.skip(400)  # the rest of it, which failed
+        console.begin(fast)
+        console.trained(100, 1.0, WHERE, "")
+        assert console.counted == 600
+
+    line = printed(200, act)[-1]
+    assert re.match(r" *60% 0:00:04 left", line) and "100 images/s" in line
+
+
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
 def test_table_shows_whole_numbers(width):
     lines = printed(width, lambda console: console.table("run", [ROW]))

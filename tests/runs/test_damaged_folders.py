@@ -9,12 +9,15 @@ from jax.errors import JaxRuntimeError
 
 from aljax.config import replace
 from aljax.grid import expand
+from aljax.launch.reporting import report_at_end
+from aljax.machine.preemption import Preempted
 from aljax.runs import experiment
 from aljax.runs.curves import find_runs, write_results
 from aljax.runs.experiment import check_group, run_experiment, run_group
 from aljax.runs.folder import Damaged, RunFolder
 from aljax.runs.plan import Plan
 from aljax.runs.status import read_status
+from aljax.runs.trial import Diverged
 from tests.runs.test_resuming import interrupt
 from tests.support.tiny import CONFIG, results
 
@@ -186,9 +189,80 @@ def test_a_run_that_does_not_fit_leaves_the_others(session, two, tmp_path, monke
     states = [read_status(run, tmp_path).state for run in two.runs]
     assert states == ["failed", "done"]
 
+    page = report_at_end(two)
+    assert page and large.folder in page.read_text()
+
     def breaks(trial):
         raise JaxRuntimeError("INTERNAL: something else")
 
     monkeypatch.setattr(experiment, "run_cycles", breaks)
     with pytest.raises(JaxRuntimeError, match="something else"):
         run_experiment(two, session.devices, session.preemption)
+
+
+def test_batches_and_images_that_do_not_fit(session, two, tmp_path, monkeypatch):
+    """Each run says why it was not carried out; images are not read once more."""
+    monkeypatch.setattr("aljax.runs.session.memory_bytes", lambda: 1)
+    failures = run_experiment(two, session.devices, session.preemption)
+    for failure, run in zip(failures, two.runs, strict=True):
+        assert failure.startswith(f"{run.folder}: --config.batch_size: 8 images take")
+        assert RunFolder(tmp_path / run.folder).failure() == failure
+    reads, read = [], two.read_images
+    monkeypatch.setattr(
+        type(two), "read_images", lambda s, d: reads.append(d) or read(d)
+    )
+
+    def full(images, devices):
+        raise JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory, 99 GB wanted")
+
+    monkeypatch.setattr("aljax.runs.session.replicate", full)
+    failures = run_experiment(two, session.devices, session.preemption)
+    assert len(reads) == 1 and failures == 2 * [
+        "the images of fashion_mnist_mini do not fit into the memory of each device; "
+        "choose a smaller config.data.image_size, in another workdir."
+    ]
+    assert {read_status(run, tmp_path).state for run in two.runs} == {"failed"}
+
+
+def test_what_a_member_refuses_leaves_the_others(session, two, tmp_path, monkeypatch):
+    bad = two.groups[0][0]
+
+    def refuses(trial, carry_out=experiment.run_cycles):
+        if trial.run == bad:
+            raise ValueError("strategy 'mine' chose image -1.")
+        return carry_out(trial)
+
+    monkeypatch.setattr(experiment, "run_cycles", refuses)
+    (failure,) = run_experiment(two, session.devices, session.preemption)
+    assert failure == f"{bad.folder}: strategy 'mine' chose image -1."
+    states = [read_status(run, tmp_path).state for run in two.runs]
+    assert states == ["failed", "done"]
+    lone = replace(two.config, "sweep", {})
+    alone = type(two)(lone, [two.groups[0]], tmp_path)
+    with pytest.raises(ValueError, match="chose image -1"):
+        run_experiment(alone, session.devices, session.preemption)
+
+
+def test_trials_behind_one_that_failed(session, two, tmp_path, monkeypatch):
+    """With reset=never they go on from it, so they cannot be had either."""
+    config = replace(replace(CONFIG, "reset", "never"), "trials", 3)
+    plan = type(two)(config, expand(config), tmp_path)
+
+    def diverges(trial):
+        raise Diverged(f"{trial.run.folder}: the loss is not a finite number.")
+
+    monkeypatch.setattr(experiment, "run_cycles", diverges)
+    (failure,) = run_experiment(plan, session.devices, session.preemption)
+    assert failure.startswith(plan.runs[0].folder)
+    assert [read_status(run, tmp_path).state for run in plan.runs] == 3 * ["failed"]
+
+
+def test_asked_to_stop_while_images_are_read(session, two, tmp_path, monkeypatch):
+    def read_images(plan, data):
+        session.preemption.requested = True
+        return session.dataset
+
+    monkeypatch.setattr(type(two), "read_images", read_images)
+    with pytest.raises(Preempted):
+        run_experiment(two, session.devices, session.preemption)
+    assert not list(tmp_path.glob("*/*/*/trial_*"))

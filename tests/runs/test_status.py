@@ -105,7 +105,7 @@ def test_time_left(tmp_path):
     open_run(tmp_path, RUNS[3], 1, seconds=8.0)
     rates = seconds_per_image(tmp_path)
     assert rates == pytest.approx(
-        {"resnet18": 4 / 250, "resnet34": 8 / 50, "": 12 / 300}
+        {"resnet18 64 float32": 4 / 250, "resnet34 64 float32": 8 / 50, "": 12 / 300}
     )
     statuses = [read_status(run, tmp_path) for run in RUNS]
     assert [status.images_left for status in statuses] == [0, 250, 250, 200, 250, 250]
@@ -115,6 +115,10 @@ def test_time_left(tmp_path):
     # A model without a row takes the mean of all.
     (other,) = expand(replace(replace(CONFIG, "sweep", {}), "model", "resnet50"))
     left = seconds_left([read_status(other[0], tmp_path)], rates)
+    assert left == pytest.approx(250 * 12 / 300)
+    # Neither has one of another width a rate of its own.
+    (other,) = expand(replace(replace(CONFIG, "sweep", {}), "width", 16))
+    left = seconds_left([read_status(other[0], tmp_path / "none")], rates)
     assert left == pytest.approx(250 * 12 / 300)
     # A run that failed is not gone on with by itself.
     RunFolder(tmp_path / RUNS[3].folder).fail("why")

@@ -9,21 +9,14 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
 import jax
 
 SOURCE = Path(__file__).with_name("direct.cc")
-INCLUDED = (
-    "direct_amx_sums.h",
-    "direct_amx.h",
-    "direct_tile_registers.h",
-    "direct_tiles.h",
-    "direct_images.h",
-    "direct_products.h",
-    "direct_numbers.h",
-)
+INCLUDED = sorted(SOURCE.parent.glob("direct_*.h"))
 FUNCTIONS = [
     f"aljax_{name}_{dtype}"
     for name in ("layer", "input_gradient", "kernel_gradient")
@@ -126,7 +119,7 @@ def _compiled(more_options: tuple[str, ...]) -> ctypes.CDLL:
     """What was compiled with these, too, now or earlier."""
     options = (*OPTIONS, *more_options)
     include = Path(jax.ffi.include_dir())
-    files = SOURCE, *map(SOURCE.with_name, INCLUDED), include / "xla/ffi/api/c_api.h"
+    files = SOURCE, *INCLUDED, include / "xla/ffi/api/c_api.h"
     made_of = b"".join(file.read_bytes() for file in files)
     made_of += f"{options} {_flags()} {platform.libc_ver()}".encode()
     name = f"direct-{hashlib.sha256(made_of).hexdigest()[:16]}.so"
@@ -138,7 +131,8 @@ def _compiled(more_options: tuple[str, ...]) -> ctypes.CDLL:
         raise FileNotFoundError("there is no C++ compiler (c++, or what CXX names)")
     if not _can_keep(folder):
         folder = Path(tempfile.mkdtemp(prefix="aljax-kernels-"))
-    partly = folder / f"{name}.{os.getpid()}"
+    # Machines that share a home may have processes of the same number.
+    partly = folder / f"{name}.{uuid.uuid4().hex}"
     command = [compiler, *options, f"-I{include}", str(SOURCE), "-o", str(partly)]
     limits = {"check": True, "timeout": COMPILE_SECONDS}
     try:
