@@ -200,9 +200,19 @@ def _check_query(config: Config) -> None:
         )
 
 
+def bought_in(config: Config, cycle: int) -> int:
+    """How many images a cycle buys; cycles count from 1."""
+    return config.initial if cycle == 1 else config.budget
+
+
+def labels_in(config: Config, cycle: int) -> int:
+    """How many labels a cycle has."""
+    return config.initial + (cycle - 1) * config.budget
+
+
 def check_pool(config: Config, pool: int) -> None:
     """Checks that a pool of `pool` images lasts for all cycles; else ValueError."""
-    wanted = config.initial + (config.cycles - 1) * config.budget
+    wanted = labels_in(config, config.cycles)
     if wanted > pool:
         raise ValueError(
             f"--config.cycles: {config.cycles} cycles buy {wanted} labels "

@@ -9,7 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from aljax.config import Config, check_types, flatten, replace, validate
+from aljax.config import (
+    Config,
+    check_types,
+    flatten,
+    labels_in,
+    replace,
+    validate,
+)
 from aljax.lookup import lookup
 from aljax.registered import check_registered
 from aljax.strategies import STRATEGIES, Options
@@ -62,9 +69,9 @@ class Run:
     @property
     def training_images(self) -> int:
         """Images that the whole run trains on, each epoch counted."""
-        c = self.config
-        labels = (c.initial - c.validation + i * c.budget for i in range(c.cycles))
-        return c.epochs * sum(labels)
+        config = self.config
+        labels = sum(labels_in(config, 1 + i) for i in range(config.cycles))
+        return config.epochs * (labels - config.cycles * config.validation)
 
     @property
     def label(self) -> str:

@@ -31,6 +31,6 @@ def key_for(seed: int, trial: int, cycle: int, purpose: str) -> jax.Array:
 
 
 def host_random(key: jax.Array) -> np.random.Philox:
-    """A generator for the host, seeded by a key."""
+    """Random bits for the host, seeded by a key."""
     high, low = (int(word) for word in jax.random.key_data(key))
     return np.random.Philox(key=(high << 32) | low)

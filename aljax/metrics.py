@@ -1,4 +1,7 @@
-"""What is measured of a network and of a run: arrays in, numbers out. All float64."""
+"""What is measured of a network and of a run: arrays in, numbers out.
+
+In float64, but for counts.
+"""
 
 import numpy as np
 from scipy.special import logsumexp

@@ -17,9 +17,6 @@ class Pool:
     size: int
     labelled: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
-    def __len__(self) -> int:
-        return len(self.labelled)
-
     @property
     def unlabelled(self) -> np.ndarray:
         """`[N - L]` int64, ascending."""

@@ -31,7 +31,7 @@ class Report(NamedTuple):
     bad_step: jax.Array  # first step with a loss that is not finite, or -1
 
 
-class Labels(NamedTuple):
+class LabelledSet(NamedTuple):
     """The labelled set, padded so that its growth changes no shape."""
 
     indices: jax.Array  # [capacity] int32
@@ -125,7 +125,7 @@ def update(
     """One step on this device's rows of a batch.
 
     Args:
-        learner: the recipe.
+        learner: network, module and optimizer.
         state: the same on every device.
         images: `[B, H, W, C]` normalised; rows of the padding may hold anything.
         labels: `[B]` int32.
@@ -163,11 +163,11 @@ def update(
     return new, tuple(sums)
 
 
-def epoch_order(key: jax.Array, labels: Labels) -> jax.Array:
+def epoch_order(key: jax.Array, labelled: LabelledSet) -> jax.Array:
     """Shuffles the labelled set: positions `[capacity]`, the real ones first."""
-    positions = jnp.arange(labels.indices.shape[0])
+    positions = jnp.arange(labelled.indices.shape[0])
     drawn = jax.random.uniform(key, positions.shape)
-    return jnp.argsort(jnp.where(positions < labels.count, drawn, 2.0))
+    return jnp.argsort(jnp.where(positions < labelled.count, drawn, 2.0))
 
 
 class _Epoch(NamedTuple):
@@ -178,8 +178,8 @@ class _Epoch(NamedTuple):
     draws: augment.Draws  # [S, B, …]
 
 
-def _draw_epoch(recipe: Recipe, key: jax.Array, labels: Labels) -> _Epoch:
-    order = epoch_order(jax.random.fold_in(key, 0), labels)
+def _draw_epoch(recipe: Recipe, key: jax.Array, labelled: LabelledSet) -> _Epoch:
+    order = epoch_order(jax.random.fold_in(key, 0), labelled)
     steps = jnp.arange(steps_per_epoch(len(order), recipe.batch_size))
     keys = jax.vmap(partial(jax.random.fold_in, key))(1 + steps)
     draw = partial(
@@ -188,7 +188,7 @@ def _draw_epoch(recipe: Recipe, key: jax.Array, labels: Labels) -> _Epoch:
         padding=recipe.crop_padding,
         flip=recipe.flip,
     )
-    return _Epoch(labels.indices[order], keys, jax.vmap(draw)(keys))
+    return _Epoch(labelled.indices[order], keys, jax.vmap(draw)(keys))
 
 
 def _batch(recipe: Recipe, epoch: _Epoch, step, data_images, data_labels, count):
@@ -231,7 +231,7 @@ def make_train(learner: Learner, devices: Devices) -> Callable:
         train(state, images, labels, labelled, key, last_step) -> (state, Report):
         runs the steps from `state.step` to before `last_step` of a cycle. `images`
         uint8 `[N, H, W, C]` and `labels` `[N]` lie on the devices, `labelled` is a
-        Labels, `key` belongs to the cycle. `state` is donated.
+        LabelledSet, `key` belongs to the cycle. `state` is donated.
     """
 
     recipe, batch_size = learner.recipe, learner.recipe.batch_size

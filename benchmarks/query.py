@@ -86,7 +86,6 @@ def time_aljax(strategy: str, pool: Pool) -> dict:
             pool.budget,
             np.random.Philox(key=0),
             Outputs(pool.labelled_logits, None, pool.labelled_embedding),
-            pool.logits.shape[1],
             Options(fisher="binary"),
             devices,
         )

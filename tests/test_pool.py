@@ -10,7 +10,7 @@ def test_purchases_are_kept_in_order():
     pool = Pool(7).label(np.array([5, 0])).label(np.array([3]))
     assert pool.labelled.tolist() == [5, 0, 3]
     assert pool.unlabelled.tolist() == [1, 2, 4, 6]
-    assert len(pool) == 3 and pool.labelled.dtype == np.int64
+    assert len(pool.labelled) == 3 and pool.labelled.dtype == np.int64
 
 
 def test_label_leaves_the_pool_it_was_asked_of_alone():

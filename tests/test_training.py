@@ -17,18 +17,18 @@ from aljax.machine.clock import CompileClock
 from aljax.machine.devices import choose_devices, replicate
 from aljax.metrics import cross_entropies
 from aljax.optimizers import Sgd
-from aljax.training import Labels, Report, epoch_order, make_train, steps_per_epoch
+from aljax.training import LabelledSet, Report, epoch_order, make_train, steps_per_epoch
 
 CAPACITY = 64
 KEY = 5  # of the cycle
 DETACH, MILESTONE = 20, 30  # epochs, of `tiny_learner`
 
 
-def labels_of(count: int) -> Labels:
+def labels_of(count: int) -> LabelledSet:
     """The first `count` of a shuffled pool; the padding must not be read."""
     indices = np.random.default_rng(7).permutation(240)[:CAPACITY].astype(np.int32)
     indices[count:] = 239
-    return Labels(indices, np.int32(count))
+    return LabelledSet(indices, np.int32(count))
 
 
 def make_run(learner, dataset, count: int = 1):
@@ -161,7 +161,11 @@ def test_a_batch_holds_exactly_the_next_images_of_its_epoch(setup, step, size):
 def test_padding_of_the_labelled_set_is_never_read(setup, monkeypatch):
     expected = setup.run(setup.start, 37, 5)
     longer = labels_of(CAPACITY).indices
-    monkeypatch.setitem(globals(), "labels_of", lambda n: Labels(longer, np.int32(n)))
+
+    def padded(count):
+        return LabelledSet(longer, np.int32(count))
+
+    monkeypatch.setitem(globals(), "labels_of", padded)
     assert_same(setup.run(setup.start, 37, 5), expected)
 
 

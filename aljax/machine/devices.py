@@ -207,15 +207,15 @@ def _options(platform: str, convolves: bool) -> dict | None:
 
 @functools.cache
 def _cpu_options() -> dict[str, str] | None:
-    """Options for XLA's CPU compiler; None on other platforms or if it lacks them.
+    """Options for XLA's CPU compiler; None if XLA_FLAGS names them or it lacks them.
 
     By default it hands convolutions to YNNPACK, whose kernels for their gradients take
     two to three times as long as its own.
     """
-    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
-    chosen = any(name in os.environ.get("XLA_FLAGS", "") for name in options)
-    if jax.default_backend() != "cpu" or chosen:
+    flag = "xla_cpu_experimental_ynn_fusion_type"
+    if flag in os.environ.get("XLA_FLAGS", ""):
         return None
+    options = {flag: ""}
     try:
         jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:

@@ -13,7 +13,7 @@ from aljax.models.resnet import Linear
 
 
 class LossPredictionModule(nn.Module):
-    """Predicts the loss of each image from the four stage outputs.
+    """Predicts the loss of each image from the outputs of the stages.
 
     Each stage: global average pool, linear to 128, ReLU; then linear to one number.
     """

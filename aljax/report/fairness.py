@@ -49,7 +49,7 @@ def unfinished(study: Study) -> Iterator[Doubt]:
         if runs := [record for record in study.runs if record.state == state]:
             parts.append(f"{len(runs)} {shown} ({named(runs)})")
     if study.planned:
-        folders = [planned.folder for planned in study.planned]
+        folders = study.planned
         more = ", …" if len(folders) > SHOWN else ""
         parts.append(f"{len(folders)} never begun ({', '.join(folders[:SHOWN])}{more})")
     if parts:

@@ -2,17 +2,13 @@
 
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-# Recorded from some version on: rows of older runs lack them.
-LATER_FIELDS = (
-    *("calibration_error", "reliability", "queried_labels"),
-    *("queried_predictions", "queried_scores"),
-)
+from aljax.runs.folder import ROW_FIELDS
+
 EVALUATED_ON = ("test", "validation")
 LISTS = {
     **dict.fromkeys(("queried", "queried_labels", "queried_predictions"), np.int32),
@@ -23,21 +19,21 @@ _COUNTS = ("trial", "cycle", "labeled")
 
 
 def read_rows(
-    path: Path, trial: int, fields: Sequence[str], torn: bool, warnings: list[str]
+    path: Path, trial: int, torn: bool, warnings: list[str]
 ) -> tuple[dict[str, Any], ...]:
     """Reads cycles up to the first that is not whole, and says where it stopped.
 
     Args:
         path: a `cycles.jsonl`, which need not be there.
         trial: whose rows they should be.
-        fields: what a row may hold; what it does not hold becomes None.
         torn: whether a last line without an end is as it should be: a process may be
             writing it.
         warnings: takes what is amiss, a sentence each.
 
     Returns:
-        rows whose lists are arrays: `confusion` `[K, K]` int64, `class_accuracy` `[K]`
-        float64, `queried…` `[images]`, and `reliability` a dict of float64 `[bins]`.
+        rows with all of ROW_FIELDS, None where older ones have none. Lists are arrays:
+        `confusion` `[K, K]` int64, `class_accuracy` `[K]` float64, `queried…`
+        `[images]`, and `reliability` a dict of float64 `[bins]`.
     """
     try:
         text = path.read_text()
@@ -50,7 +46,7 @@ def read_rows(
     rows: list[dict[str, Any]] = []
     for line in lines:
         try:
-            rows.append(_row(line, trial, fields, rows))
+            rows.append(_row(line, trial, rows))
         except ValueError as error:
             warnings.append(
                 f"{path}: line {len(rows) + 1} {error}; of this run only what comes "
@@ -65,9 +61,7 @@ def read_rows(
     return tuple(rows)
 
 
-def _row(
-    line: str, trial: int, fields: Sequence[str], before: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _row(line: str, trial: int, before: list[dict[str, Any]]) -> dict[str, Any]:
     """Reads one cycle; ValueError says why it cannot be believed."""
     try:
         row = json.loads(line, parse_constant=_refuse)
@@ -85,7 +79,7 @@ def _row(
     accuracy = row.get("test_accuracy")
     if type(accuracy) not in (int, float) or not 0 <= accuracy <= 1:
         raise ValueError(f"has {accuracy!r} as its test_accuracy")
-    known = dict.fromkeys((*fields, *LATER_FIELDS)) | {"evaluated_on": "test"}
+    known = dict.fromkeys(ROW_FIELDS) | {"evaluated_on": "test"}
     row = known | row
     for name in known:
         try:

@@ -15,19 +15,10 @@ from typing import Any
 from aljax.report.record import FOLDERS, Record
 from aljax.report.rows import read_rows
 from aljax.report.settings import Setting, split
-from aljax.runs.folder import ROW_FIELDS
 from aljax.runs.lock import holder
 
 _TRIAL = re.compile(r"trial_([1-9][0-9]*)")
 _STRAY_SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A run of a grid that nobody has begun."""
-
-    workdir: Path
-    folder: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +27,7 @@ class Study:
 
     workdirs: tuple[Path, ...]
     runs: tuple[Record, ...]
-    planned: tuple[Planned, ...]
+    planned: tuple[str, ...]  # folders of runs of a grid that nobody has begun
     experiments: dict[Path, dict[str, Any]]  # config.json of each workdir; {}: none
     warnings: tuple[str, ...]
 
@@ -117,7 +108,7 @@ def _read_run(workdir: Path, path: Path, warnings: list[str]) -> Record | None:
         warnings.append(f"{path}: {wrong}; the run is left out.")
         return None
     file = path / "cycles.jsonl"
-    rows = read_rows(file, _trial(path), ROW_FIELDS, bool(process), warnings)
+    rows = read_rows(file, _trial(path), bool(process), warnings)
     rows = _as_bought(rows[: config["cycles"]], config, file, warnings)
     state, note = _state(path, rows, config["cycles"], process)
     note = note.removeprefix(f"{folder}: ")
@@ -198,7 +189,7 @@ def _contradiction(config: dict[str, Any], folder: str) -> str | None:
 
 def _planned(
     workdir: Path, experiment: dict[str, Any], begun: list[Record]
-) -> list[Planned]:
+) -> list[str]:
     """The runs of a workdir's grids that have no folder yet.
 
     More trials than it was begun with are wanted where one of them was begun: a run
@@ -216,7 +207,7 @@ def _planned(
         for cell in _cells(grid)
         for trial in range(1, max(trials) + 1)
     )
-    return [Planned(workdir, folder) for folder in folders if folder not in known]
+    return [folder for folder in folders if folder not in known]
 
 
 def _cells(grid: dict[str, list]) -> Iterator[str]:

@@ -43,6 +43,10 @@ class Setting:
         """What sets names of its files apart: "" or "setting_2"."""
         return f"setting_{self.number}" if self.name else ""
 
+    def stem(self, name: str) -> str:
+        """The name of a file of this setting, which tells it from other settings'."""
+        return f"{name}_{self.slug}" if self.slug else name
+
     @property
     def models(self) -> tuple[str, ...]:
         return names.in_order({model for model, _, _ in self.cells})

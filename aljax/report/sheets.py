@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,6 @@ _BYTES = 1_800_000  # that all sheets of a page may take
 _SHARP = 40  # pixels: larger images are compressed as photographs
 _COLUMNS = 10
 _LONGEST = 20  # letters of a class
-Images = Callable[[Record], np.ndarray | None]
 
 
 @dataclass(frozen=True)

@@ -64,34 +64,33 @@ class Interval:
     high: float | None
 
 
-def half_width(sd: float, n: int, level: float = LEVEL) -> float:
-    """Half of a t interval's width, t₁₋₍₁₋level₎⸝₂ · sd / √n with n − 1 degrees."""
+def half_width(sd: float, n: int) -> float:
+    """Half of a 95 % t interval's width, t₀.₉₇₅ · sd / √n with n − 1 degrees."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(n - 1, (1 + level) / 2) * sd / math.sqrt(n))
+    return float(stdtrit(n - 1, (1 + LEVEL) / 2) * sd / math.sqrt(n))
 
 
-def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate:
+def estimate(values: Sequence[float]) -> Estimate:
     """Mean, standard deviation and t interval of `[n]` numbers, n ≥ 1."""
     values = np.asarray(values, np.float64)
     n, mean = len(values), float(values.mean())
     sd = float(values.std(ddof=1)) if n > 1 else math.nan
-    half = half_width(sd, n, level) if n >= FEWEST else math.nan
+    half = half_width(sd, n) if n >= FEWEST else math.nan
     return Estimate(n, mean, sd, mean - half, mean + half)
 
 
-def mean_curve(curves: np.ndarray, level: float = LEVEL) -> MeanCurve:
+def mean_curve(curves: np.ndarray) -> MeanCurve:
     """`estimate` at each budget, over the trials that have got there.
 
     Args:
         curves: `[n, budgets]`, one trial a row; NaN where it has no cycle.
-        level: of the interval.
     """
     points = []
     for column in np.asarray(curves, np.float64).T:
         known = column[~np.isnan(column)]
         nobody = Estimate(0, *[math.nan] * 4)
-        points.append(estimate(known, level) if len(known) else nobody)
+        points.append(estimate(known) if len(known) else nobody)
     parts = zip(*((p.n, p.mean, p.sd, p.low, p.high) for p in points), strict=True)
     return MeanCurve(*map(np.array, parts))
 

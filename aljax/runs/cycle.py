@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from aljax import metrics
+from aljax.config import bought_in
 from aljax.inference import predict_all
 from aljax.keys import host_random
 from aljax.machine.clock import Stopwatch, peak_device_bytes, peak_host_bytes
@@ -112,12 +113,8 @@ def _candidates(trial: Trial, cycle: int) -> np.ndarray:
     if size is None:
         return unlabelled
     random = host_random(trial.key(cycle, "subset"))
-    size = max(size, _budget(trial, cycle))
+    size = max(size, bought_in(trial.config, cycle))
     return np.sort(unlabelled[shuffled(random, len(unlabelled), size)])
-
-
-def _budget(trial: Trial, cycle: int) -> int:
-    return trial.config.initial if cycle == 1 else trial.config.budget
 
 
 def _choose(
@@ -127,18 +124,17 @@ def _choose(
     needs = strategy.needs - {"labelled"}
     seen = predict(trial, indices, needs | {"logits"}) if needs else Outputs()
     labelled = None
-    if "labelled" in strategy.needs and len(trial.pool):
+    if "labelled" in strategy.needs and len(trial.pool.labelled):
         labelled = predict(trial, trial.pool.labelled, needs)
     elif "labelled" in strategy.needs:
         labelled = Outputs(**{name: getattr(seen, name)[:0] for name in needs})
-    budget = _budget(trial, cycle)
+    budget = bought_in(trial.config, cycle)
     query = Query(
         candidates=seen,
         count=len(indices),
         budget=budget,
         random=host_random(trial.key(cycle, "query")),
         labelled=labelled,
-        classes=len(trial.session.dataset.classes),
         options=trial.config.query,
         devices=trial.session.devices,
         check=trial.session.check_preemption,
@@ -194,7 +190,7 @@ def train(trial: Trial) -> None:
         Preempted: after saving.
     """
     session, devices = trial.session, trial.session.devices
-    labels = replicate(trial.labels, devices)
+    labelled = replicate(trial.labelled, devices)
     key = replicate(trial.key(trial.progress.cycle, "train"), devices)
     step, steps, saved = int(trial.state.step), 1, time.monotonic()
     while step < trial.last_step:
@@ -204,7 +200,7 @@ def train(trial: Trial) -> None:
                 trial.state,
                 session.images,
                 session.labels,
-                labels,
+                labelled,
                 key,
                 replicate(np.int32(target), devices),
             )
@@ -263,7 +259,7 @@ def evaluate(trial: Trial, rows: list[dict[str, Any]]) -> dict[str, Any]:
         indices, labels = trial.evaluated
         outputs = predict(trial, indices, needs)
         measured = metrics.evaluate(outputs.logits, outputs.predicted_loss, labels)
-    accuracy, labelled = measured["test_accuracy"], len(trial.pool)
+    accuracy, labelled = measured["test_accuracy"], len(trial.pool.labelled)
     first = rows[0]["test_accuracy"] if rows else accuracy
     efficiency = metrics.label_efficiency(
         accuracy, labelled, first, trial.config.initial, trial.pool.size

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from aljax.config import Config, Data, check_pool, flatten
+from aljax.config import Config, Data, check_pool, flatten, labels_in
 from aljax.data import Dataset, load, pool_size
 from aljax.grid import (
     FOLDERS,
@@ -106,8 +106,8 @@ class Plan:
         """The smallest last batch that may do harm, and of how many images."""
         found = []
         for config in {str(run.config): run.config for run in self.runs}.values():
-            for cycle in range(config.cycles):
-                images = config.initial + cycle * config.budget - config.validation
+            for cycle in range(1, config.cycles + 1):
+                images = labels_in(config, cycle) - config.validation
                 rest = images % config.batch_size
                 if 0 < rest < min(SMALL, config.batch_size / 4) and _ours(config):
                     found.append((rest, images))

@@ -6,7 +6,7 @@ from functools import cached_property
 import jax
 import numpy as np
 
-from aljax.config import Config
+from aljax.config import Config, bought_in, labels_in
 from aljax.grid import Run
 from aljax.keys import host_random, key_for
 from aljax.learner import TrainState
@@ -16,7 +16,7 @@ from aljax.runs.checkpoint import Checkpoints, Progress, Saved
 from aljax.runs.folder import Damaged, RunFolder
 from aljax.runs.session import Programs, Session
 from aljax.strategies import shuffled
-from aljax.training import Labels, Report, images_in, steps_per_epoch
+from aljax.training import LabelledSet, Report, images_in, steps_per_epoch
 
 
 class Diverged(ArithmeticError):
@@ -56,9 +56,7 @@ class Trial:
     @property
     def queried(self) -> np.ndarray:
         """The images bought for the current cycle."""
-        first = self.progress.cycle == 1
-        bought = self.config.initial if first else self.config.budget
-        return self.pool.labelled[-bought:]
+        return self.pool.labelled[-bought_in(self.config, self.progress.cycle) :]
 
     @cached_property
     def held_out(self) -> np.ndarray:
@@ -90,19 +88,17 @@ class Trial:
         return labelled[~np.isin(labelled, self.held_out)]
 
     @property
-    def labels(self) -> Labels:
+    def labelled(self) -> LabelledSet:
         """What is trained on, padded to what the last cycle will hold."""
-        config, count = self.config, len(self.training)
-        capacity = config.initial + (config.cycles - 1) * config.budget
-        indices = np.zeros(capacity, np.int32)
+        count = len(self.training)
+        indices = np.zeros(labels_in(self.config, self.config.cycles), np.int32)
         indices[:count] = self.training
-        return Labels(indices, np.int32(count))
+        return LabelledSet(indices, np.int32(count))
 
     @property
     def labels_before_last(self) -> int:
         """Labels that the run's last query finds."""
-        config = self.config
-        return config.initial + max(config.cycles - 2, 0) * config.budget
+        return labels_in(self.config, max(self.config.cycles - 1, 1))
 
     @property
     def last_step(self) -> int:
@@ -120,8 +116,7 @@ class Trial:
         cycle, config = self.progress.cycle, self.config
         if cycle == 0:
             return 0
-        first = config.initial - config.validation
-        before = sum(first + c * config.budget for c in range(cycle - 1))
+        before = sum(labels_in(config, c) - config.validation for c in range(1, cycle))
         return config.epochs * before + self.images_seen(int(self.state.step))
 
     def tell(self, first: int, last: int, seconds: float, report: Report) -> None:

@@ -1,8 +1,8 @@
-"""Where rows lie while a batch is chosen: the one file here that knows of devices.
+"""Where rows lie while a batch is chosen.
 
 Strategies over many rows are functions of the rows that one device has; they speak of
-the others by three words: `gathered`, `summed` and `first_row`. Rows come in the order
-of a draw, so that of equals the first may be taken.
+the others by words of this file, such as `gathered`, `summed` and `first_row`. Rows
+come in the order of a draw, so that of equals the first may be taken.
 """
 
 import functools

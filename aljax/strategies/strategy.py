@@ -31,7 +31,6 @@ class Query:
         random: the only source of chance; draws end in the same choice every time.
         labelled: what the network says of the labelled images, in the order they were
             bought; None where the strategy did not ask.
-        classes: K.
         options: `config.query`.
         devices: where a program over many rows runs, see `placing`.
         check: called now and then between pieces of work; may raise to stop.
@@ -45,7 +44,6 @@ class Query:
     budget: int
     random: np.random.Philox
     labelled: Outputs | None = None
-    classes: int = 0
     options: Options = field(default_factory=Options)
     devices: Devices = field(default_factory=lambda: choose_devices(1))
     check: Callable[[], None] = lambda: None

@@ -14,7 +14,7 @@ from aljax.inference import make_predict, predict_all
 from aljax.learner import init, make_learner
 from aljax.machine.devices import choose_devices, replicate
 from aljax.models import MODELS, Features
-from aljax.training import Labels, make_train
+from aljax.training import LabelledSet, make_train
 
 B, K, WIDTH = 3, 5, 4
 
@@ -67,7 +67,7 @@ def test_logits_are_enough_to_train_and_score(bare, tiny_dataset):
         images=replicate(tiny_dataset.train_images, devices),
         labels=replicate(tiny_dataset.train_labels, devices),
     )
-    labelled = Labels(np.arange(40, dtype=np.int32), np.int32(40))
+    labelled = LabelledSet(np.arange(40, dtype=np.int32), np.int32(40))
     given = labelled, jax.random.key(1), np.int32(50)
     state = init(learner, jax.random.key(0))
     state, *given = (replicate(x, devices) for x in (state, *given))

@@ -15,7 +15,6 @@ from aljax.config import Config
 from aljax.data import Data
 from aljax.grid import expand
 from aljax.report import frame
-from aljax.report.rows import read_rows
 from aljax.report.runs import read
 from aljax.runs.plan import make_plan
 from tests.support import made_up_runs as made
@@ -67,15 +66,6 @@ def test_rows_of_older_runs_say_what_was_not_recorded(tmp_path):
     assert np.isnan(study.runs[0].values("calibration_error")).all()
 
 
-def test_fields_that_every_row_has_are_read_once(workdir):
-    """Fields that came later are, from then on, among those of a row as well."""
-    path, warnings = workdir / RUN / "cycles.jsonl", []
-    fields = list(json.loads(path.read_text().splitlines()[0]))
-    rows = read_rows(path, 1, fields, torn=False, warnings=warnings)
-    assert len(rows) == 10 and warnings == []
-    assert rows[0]["queried_labels"].dtype == np.int32
-
-
 def test_states(tmp_path):
     study = read([made.write(tmp_path, made.unfinished())])
     found = states(study)
@@ -83,7 +73,7 @@ def test_states(tmp_path):
     (failed,) = (record for record in study.runs if record.state == "failed")
     assert failed.note == "the loss is not a finite number in cycle 5, epoch 3."
     assert len(failed.rows) == 4 and not failed.done
-    assert [p.folder for p in study.planned] == ["resnet18/sgd/entropy/trial_5"]
+    assert list(study.planned) == ["resnet18/sgd/entropy/trial_5"]
 
 
 def test_run_that_a_process_holds_is_running(workdir):
@@ -245,7 +235,7 @@ def test_grid_with_folders_of_other_fields(tmp_path):
     study = read([tmp_path])
     assert study.warnings == () and len(study.runs) == 8
     assert study.runs[0].folder == "width=16/resnet18/sgd/entropy/trial_1"
-    assert [planned.folder for planned in study.planned] == [
+    assert list(study.planned) == [
         f"width=32/resnet18/sgd/{strategy}/trial_{trial}"
         for strategy in ("random", "entropy")
         for trial in (1, 2)
@@ -268,7 +258,7 @@ def test_grid_of_settings_of_optimizers(tmp_path):
     made.write(tmp_path / extra, grid)
     study = read([tmp_path])
     assert study.warnings == () and [run.folder for run in study.runs] == [first]
-    assert [planned.folder for planned in study.planned] == rest and len(rest) == 9
+    assert list(study.planned) == rest and len(rest) == 9
 
 
 def test_nothing_to_read(tmp_path):

@@ -50,7 +50,7 @@ def test_rows_say_what_was_held_out(chosen, undisturbed, tiny_dataset):
 def test_held_out_images_are_never_trained_on(session, tmp_path, monkeypatch):
     """Images of every call of the training program, and those of every evaluation."""
     trained, held_out = [], []
-    labels = Trial.labels.fget
+    labels = Trial.labelled.fget
 
     def spied(trial):
         found = labels(trial)
@@ -58,7 +58,7 @@ def test_held_out_images_are_never_trained_on(session, tmp_path, monkeypatch):
         held_out.append(trial.held_out.tolist())
         return found
 
-    monkeypatch.setattr(Trial, "labels", property(spied))
+    monkeypatch.setattr(Trial, "labelled", property(spied))
     (rows,) = run(session, CHOOSING, tmp_path)
     assert [len(images) for images in trained] == [8, 18, 28]
     assert held_out == [held_out[0]] * 3 and len(set(held_out[0])) == HELD_OUT

@@ -88,7 +88,7 @@ def _compile(model: str, precision: str, phase: str, count: int):
     from aljax.inference import make_predict
     from aljax.learner import init
     from aljax.machine.devices import AXIS, EVERYWHERE, SPLIT, Devices
-    from aljax.training import Labels, make_train
+    from aljax.training import LabelledSet, make_train
 
     topology = topologies.get_topology_desc(
         platform="cuda", target_config=TARGET.read_text(), topology=f"1x1x{count}"
@@ -112,7 +112,7 @@ def _compile(model: str, precision: str, phase: str, count: int):
         given = put((state.variables, state.loss_params, images))
         indices = put(integers(SCORE_BATCH), SPLIT)
         return make_predict(learner, devices).lower(*given, indices).compile()
-    labelled = Labels(integers(POOL), integers())
+    labelled = LabelledSet(integers(POOL), integers())
     given = put((state, images, integers(POOL), labelled, key, integers()))
     return make_train(learner, devices).lower(*given).compile()
 

@@ -49,7 +49,6 @@ def make_query(
         budget=budget,
         random=np.random.Philox(key=seed),
         labelled=outputs(9, classes, 1) if labelled is None else labelled,
-        classes=classes,
         options=options,
         most_candidates=ROOM,
         most_labelled=ROOM,

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from aljax.report.record import Record
-from aljax.report.rows import LATER_FIELDS
 from aljax.report.settings import Setting
 from aljax.runs.folder import ROW_FIELDS
 
@@ -23,7 +22,7 @@ def record(
     """A run with 100, 200 … labels; `rows` adds fields to each of its cycles."""
     extra = [*rows, *[{}] * (len(accuracies) - len(rows))]
     made = [
-        dict.fromkeys((*ROW_FIELDS, *LATER_FIELDS))
+        dict.fromkeys(ROW_FIELDS)
         | {"trial": trial, "cycle": i, "labeled": 100 * i, "test_accuracy": accuracy}
         | {"leaky": False}
         | more

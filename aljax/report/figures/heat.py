@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, Normalize
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from aljax.report.figures.panels import Space, inches, panels, text_width
 from aljax.report.style import FAINT, GROUND, MUTED
 
-SHARES, DIFFERENCES = "cividis", "PuOr_r"
+_COLOURS = matplotlib.colormaps["cividis"]
 _DARK, _LIGHT = "#101214", "#ffffff"
 _MOST_CELLS = 600  # that an SVG draws one by one
 _FITS = 0.16  # inches of height that a number takes
@@ -24,7 +24,6 @@ def heat(
     columns: Sequence[str],
     norm: Normalize,
     *,
-    map: str = SHARES,
     text: str = "{:.0f}",
 ) -> None:
     """Draws a table; a value that is missing is a crossed cell without colour.
@@ -35,34 +34,32 @@ def heat(
         rows: names, from above.
         columns: names, from the left.
         norm: from values to 0…1.
-        map: name of the colour map.
         text: format of the numbers.
     """
-    colours = matplotlib.colormaps[map]
-    _paint(axes, np.ma.masked_invalid(values), colours, norm)
+    _paint(axes, np.ma.masked_invalid(values), norm)
     _missing(axes, values)
     _name(axes, rows, columns)
     width, height = inches(axes)
     cell = width / values.shape[1], height / len(values)
     widest = max(text_width(text.format(v), 7.5) for v in _finite([values, [0.0]]))
     if cell[0] >= widest + 0.05 and cell[1] >= _FITS:
-        _numbers(axes, values, colours, norm, text)
+        _numbers(axes, values, norm, text)
 
 
-def _paint(axes: Axes, values: np.ma.MaskedArray, colours: Colormap, norm) -> None:
+def _paint(axes: Axes, values: np.ma.MaskedArray, norm: Normalize) -> None:
     """Cells with gaps between them, or one small image where they are too many."""
     if values.size <= _MOST_CELLS:
         axes.pcolormesh(
             np.arange(values.shape[1] + 1) - 0.5,
             np.arange(len(values) + 1) - 0.5,
             values,
-            cmap=colours,
+            cmap=_COLOURS,
             norm=norm,
             edgecolors=GROUND,
             linewidth=0.8,
         )
     else:
-        axes.imshow(values, colours, norm, aspect="auto", interpolation="none")
+        axes.imshow(values, _COLOURS, norm, aspect="auto", interpolation="none")
     axes.set_ylim(len(values) - 0.5, -0.5)
     axes.set_xlim(-0.5, values.shape[1] - 0.5)
 
@@ -94,12 +91,12 @@ def _name(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
         side.set_visible(False)
 
 
-def _numbers(axes: Axes, values, colours: Colormap, norm: Normalize, text: str) -> None:
+def _numbers(axes: Axes, values, norm: Normalize, text: str) -> None:
     """Numbers in the cells, dark on light colours and light on dark ones."""
     for (row, column), value in np.ndenumerate(values):
         if not np.isfinite(value):
             continue
-        red, green, blue, _ = colours(float(norm(value)))
+        red, green, blue, _ = _COLOURS(float(norm(value)))
         light = 0.299 * red + 0.587 * green + 0.114 * blue > 0.52
         axes.text(
             column,
@@ -112,20 +109,19 @@ def _numbers(axes: Axes, values, colours: Colormap, norm: Normalize, text: str) 
         )
 
 
-def scale(figure, box: Sequence[float], norm: Normalize, map: str, text: str) -> None:
+def scale(figure, box: Sequence[float], norm: Normalize, text: str) -> None:
     """A strip of the colours with its two ends named.
 
     Args:
         figure: where.
         box: left, bottom, width, height, in shares of the figure.
         norm: of the heat map.
-        map: name of the colour map.
         text: format of the ends.
     """
     axes = figure.add_axes(box, label="scale")
     steps = np.linspace(norm.vmin, norm.vmax, 256)[None]
     ends = (norm.vmin, norm.vmax, 0, 1)
-    axes.imshow(steps, map, norm, aspect="auto", interpolation="none", extent=ends)
+    axes.imshow(steps, _COLOURS, norm, aspect="auto", interpolation="none", extent=ends)
     axes.grid(False)
     axes.set_yticks([])
     middle = [0.0] if norm.vmin < 0 < norm.vmax else []
@@ -149,7 +145,6 @@ def heat_panels(
     across: int,
     heading: str,
     below: str = "",
-    map: str = SHARES,
     text: str = "{:.0f}",
     cell: float = 0.22,
 ) -> Figure:
@@ -164,7 +159,6 @@ def heat_panels(
         across: panels in a row.
         heading: what the numbers are.
         below: what columns are.
-        map: name of the colour map.
         text: format of numbers.
         cell: height of a row, inches.
     """
@@ -184,12 +178,12 @@ def heat_panels(
         space=space,
     )
     for axes, values in zip(all_axes, tables.values(), strict=True):
-        heat(axes, values, rows, columns, norm, map=map, text=text)
+        heat(axes, values, rows, columns, norm, text=text)
         if steep:
             axes.tick_params(axis="x", rotation=45)
             for label in axes.get_xticklabels():
                 label.set(ha="right", rotation_mode="anchor", rotation=45)
     tall = figure.get_figheight()
     box = (0.1 / width, 1 - 0.44 / tall, 1.4 / width, 0.1 / tall)
-    scale(figure, box, norm, map, "{:.3g}")
+    scale(figure, box, norm, "{:.3g}")
     return figure

@@ -13,7 +13,7 @@ from aljax.report.figures.panels import LINE, inches
 from aljax.report.record import Record
 from aljax.report.reference import Curve
 from aljax.report.statistics import Estimate, estimate
-from aljax.report.style import GROUND, INK, MUTED, RULE, Look
+from aljax.report.style import GROUND, INK, Look
 
 BAND, TRIALS = 0.2, 0.25  # opacity
 DOTS = (0, (1, 1.8))
@@ -256,13 +256,4 @@ def zero_line(axes: Axes, look: Look) -> None:
         linewidth=1.3,
         zorder=1.8,
         label="_zero",
-    )
-
-
-def empty(axes: Axes, text: str) -> None:
-    """Says in the middle of axes that there is nothing to draw, and why."""
-    axes.grid(False)
-    axes.tick_params(colors=RULE)
-    axes.text(
-        0.5, 0.5, text, color=MUTED, ha="center", va="center", transform=axes.transAxes
     )

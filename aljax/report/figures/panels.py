@@ -41,7 +41,6 @@ def panels(
     key: Sequence[Look] = (),
     strip: float = 0.0,
     space: Space = Space(),
-    share: bool = True,
 ) -> tuple[Figure, list[Axes]]:
     """Makes a figure of panels that share both axes.
 
@@ -55,15 +54,13 @@ def panels(
         key: looks to explain in a row beneath the heading.
         strip: inches to leave free beneath that.
         space: around the panels.
-        share: whether panels have the same axes.
 
     Returns:
         the figure and its axes, row by row.
     """
     if not below:
         space = replace(space, bottom=space.bottom - LINE + 0.03)
-    across = space.across + space.left * (not share)
-    inner = width - space.left - space.right - (columns - 1) * across
+    inner = width - space.left - space.right - (columns - 1) * space.across
     room = inner / columns + 0.7 * space.across
     if any(text_width(title, 1.1 * _SMALLEST) > room for title in titles):
         titles = [title.replace(" · ", "\n") for title in titles]
@@ -77,15 +74,14 @@ def panels(
     made: list[Axes] = []
     for i, title in enumerate(titles):
         row, column = divmod(i, columns)
-        x = space.left + column * (inner / columns + across)
+        x = space.left + column * (inner / columns + space.across)
         y = total - head - (row + 1) * (top + height) - row * space.down
-        first = made[0] if made and share else None
+        first = made[0] if made else None
         box = (x / width, y / total, inner / columns / width, height / total)
         made.append(figure.add_axes(box, sharex=first, sharey=first))
         _title(made[-1], title, room)
-        if share:
-            lowest = i + columns >= len(titles)
-            made[-1].tick_params(labelleft=column == 0, labelbottom=lowest)
+        lowest = i + columns >= len(titles)
+        made[-1].tick_params(labelleft=column == 0, labelbottom=lowest)
     _write(figure, heading, below, keys, space)
     return figure, made
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from aljax.report import names
 from aljax.report.figures.curves import curves, facets, names_of
-from aljax.report.gallery.picture import Picture, stem, trials
+from aljax.report.gallery.picture import Picture, trials
 from aljax.report.matches import BASELINE
 from aljax.report.reference import Curve
 from aljax.report.settings import Setting
@@ -29,7 +29,7 @@ def main(
         else ""
     )
     return Picture(
-        stem(setting, "accuracy_by_strategy"),
+        setting.stem("accuracy_by_strategy"),
         "Accuracy over labels, by strategy",
         caption + trials(setting, setting.cells) + _published(drawn),
         _last_values(setting, "strategy", {}),
@@ -84,7 +84,7 @@ def _curves(setting, palette, by: str, title: str, name: str, only) -> Picture:
         else ""
     )
     return Picture(
-        stem(setting, name),
+        setting.stem(name),
         title,
         caption + trials(setting, setting.cells),
         _last_values(setting, by, only),

@@ -8,7 +8,7 @@ from aljax.report.figures.curves import names_of
 from aljax.report.figures.differences import differences
 from aljax.report.figures.differences import penalties as penalties_figure
 from aljax.report.figures.lines import Series
-from aljax.report.gallery.picture import Missing, Picture, stem
+from aljax.report.gallery.picture import Missing, Picture
 from aljax.report.matches import BASELINE, Block, blocks_of, match, shared
 from aljax.report.sentences import shown_strategies
 from aljax.report.settings import Setting
@@ -69,7 +69,7 @@ def _over_random(setting, palette, found) -> Picture:
     last = [f"{looks[s].label} {it.last:+.1f}" for s, it in found[first].items()]
     together = f" “{_TOGETHER}” averages the pairs of a trial first." * (len(found) > 1)
     return Picture(
-        stem(setting, "against_random"),
+        setting.stem("against_random"),
         "Accuracy against random at the same number of labels",
         "Above the dashed line a strategy beats random. Each trial is paired with "
         "random's trial of the same seed, which began with the same images and "
@@ -104,7 +104,7 @@ def _penalties(setting: Setting) -> Picture | Missing:
     beaten = matrix.sum(axis=0) / max(len(matrix) - 1, 1)
     values = ", ".join(f"{n} {v:.2f}" for n, v in zip(labels, beaten, strict=True))
     return Picture(
-        stem(setting, "penalties"),
+        setting.stem("penalties"),
         "Who beats whom",
         "The pairwise penalty matrix of Ash et al. (2020): how often the strategy of "
         "the row beat that of the column, as the share of budgets at which a paired t "
@@ -132,7 +132,7 @@ def between(setting: Setting, palette: Palette, by: str) -> list[Picture | Missi
     last = [f"{looks[n].label} {series.last:+.1f}" for n, series in found.items()]
     return [
         Picture(
-            stem(setting, f"difference_by_{by}"),
+            setting.stem(f"difference_by_{by}"),
             f"Accuracy against {base.label}",
             f"Above the line of {base.label} another is better, under "
             f"{shown_strategies(shared(setting))}. The runs of one trial are averaged "

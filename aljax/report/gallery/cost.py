@@ -5,7 +5,7 @@ import pandas as pd
 from aljax.report import names, wording
 from aljax.report.costs import common_units, costs, machines
 from aljax.report.figures.cost import PARTS, cost, seconds
-from aljax.report.gallery.picture import Missing, Picture, stem
+from aljax.report.gallery.picture import Missing, Picture
 from aljax.report.matches import BASELINE
 from aljax.report.settings import Setting
 from aljax.report.style import Palette
@@ -68,7 +68,7 @@ def _cost(
     which = " that all have" * bool(common_units(setting))
     hollow = table["strategy"].nunique() > 1 and BASELINE in set(table["strategy"])
     return Picture(
-        stem(setting, f"cost_{field}"),
+        setting.stem(f"cost_{field}"),
         title,
         f"A point is a pair with one strategy, mean over {span}{which}: colour is the "
         f"optimizer, shape the network{', hollow is random' * hollow}. {note}"
@@ -89,7 +89,7 @@ def _seconds(setting: Setting, table: pd.DataFrame) -> Picture | Missing:
     first = mean.iloc[0]
     said = ", ".join(f"{PARTS[f][0]} {first[f]:,.0f} s" for f in PARTS)
     return Picture(
-        stem(setting, "seconds"),
+        setting.stem("seconds"),
         "Where the time went",
         "Seconds of one whole run of each pair, mean over trials and strategies. They "
         "compare only on the same device, with nothing else running.",

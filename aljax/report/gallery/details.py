@@ -14,7 +14,6 @@ from aljax.report.gallery.picture import (
     last_rows,
     main_pair,
     of_pair,
-    stem,
     trials,
 )
 from aljax.report.purchases import classes_bought, overlap
@@ -58,7 +57,7 @@ def _class_accuracy(setting, pair, runs: Runs) -> Picture | Missing:
     last = next(iter(tables.values()))[-1]
     hardest = int(np.nanargmin(last)) if np.isfinite(last).any() else 0
     return Picture(
-        stem(setting, "class_accuracy"),
+        setting.stem("class_accuracy"),
         "Accuracy of each class",
         f"Share of each class's test images that were recognised, mean over trials "
         f"({of_pair(setting, pair)}). A dash is a class without a test image, or a "
@@ -99,7 +98,7 @@ def _confusion(setting, pair, runs: Runs) -> Picture | Missing:
     np.fill_diagonal(off, -1)
     true, taken = np.unravel_index(off.argmax(), off.shape)
     return Picture(
-        stem(setting, "confusion"),
+        setting.stem("confusion"),
         "What is taken for what",
         "Confusion at the last cycle that all trials reached, trials added up "
         f"({of_pair(setting, pair)}). Rows are true classes and add up to 100 %; the "
@@ -134,7 +133,7 @@ def _bought(setting, palette) -> Picture | Missing:
     most = {s: class_names[int(share.argmax())] for s, share in shares.items()}
     said = ", ".join(f"{looks[s].label}: {name}" for s, name in most.items())
     return Picture(
-        stem(setting, "classes_bought"),
+        setting.stem("classes_bought"),
         "Which classes were bought",
         "Share of each class among all that was bought after the first cycle, all "
         "pairs and trials together. The upright tick is the class's share of the pool, "
@@ -158,7 +157,7 @@ def _overlap(setting: Setting) -> Picture | Missing:
     np.fill_diagonal(values, np.nan)
     i, j = np.unravel_index(np.nanargmax(values), values.shape)
     return Picture(
-        stem(setting, "overlap"),
+        setting.stem("overlap"),
         "How far strategies bought the same images",
         "Of all images that either of two strategies bought after the first cycle, the "
         "share that both bought (Jaccard index), mean over the trials and pairs that "
@@ -182,7 +181,7 @@ def calibration(setting: Setting, palette: Palette) -> list[Picture | Missing]:
             Missing("Calibration was not recorded by these runs: newer runs record it.")
         ]
     error = Picture(
-        stem(setting, "calibration_error"),
+        setting.stem("calibration_error"),
         "Calibration error over labels",
         "Expected calibration error in 15 bins of equal width (Guo et al., 2017): how "
         "far confidence and accuracy lie apart. Lower is better; strategies that buy "
@@ -225,7 +224,7 @@ def _reliability(setting, palette) -> Picture | None:
     looks = {s: palette.look("strategy", s) for s in bins}
     gaps = [f"{looks[s].label} {found.gap:+.1f}" for s, found in bins.items()]
     return Picture(
-        stem(setting, "reliability"),
+        setting.stem("reliability"),
         "Confidence against truth",
         "Reliability at the last cycle that all trials reached, trials added up "
         f"({of_pair(setting, pair)}). Below the dashed diagonal a network is surer "

@@ -31,11 +31,6 @@ class Missing:
     text: str
 
 
-def stem(setting: Setting, name: str) -> str:
-    """A file's name for a figure of a setting."""
-    return "_".join(filter(None, (name, setting.slug)))
-
-
 def trials(setting: Setting, cells: Iterable[Cell]) -> str:
     """How many trials a line has, and what its band is."""
     counts = sorted({len(setting.cell(*cell)) for cell in cells})

@@ -19,7 +19,7 @@ from aljax.report.runs import Study
 from aljax.report.sentences import under_which
 from aljax.report.settings import Setting
 from aljax.report.statistics import FEWEST, FEWEST_DRAWN, Paired, ratio_of_labels
-from aljax.report.tables.table import Table, stem
+from aljax.report.tables.table import Table
 
 TITLES = {
     "optimizer": ("optimizers", "Optimizers compared"),
@@ -93,7 +93,7 @@ def _compared(
         )
     data, words = pd.DataFrame(lines), pd.DataFrame(shown)
     file = f"{name}{suffix}"
-    shown_of = (stem(file, setting), setting.name) if setting else (file, "")
+    shown_of = (setting.stem(file), setting.name) if setting else (file, "")
     return Table(shown_of[0], title, caption, name, data, words, shown_of[1])
 
 
@@ -177,7 +177,7 @@ def _by_budget(setting: Setting, strategies: Iterable[str]) -> Table:
                 line[f"{at.labeled:,}"] = _at_budget(at)
             shown.append(line)
     return Table(
-        stem("against_random_by_budget", setting),
+        setting.stem("against_random_by_budget"),
         "Accuracy minus random's by labels, in points",
         "Paired by trial; pairs of network and optimizer of one trial are averaged "
         "first, and set in alone. In brackets the 95 % t interval at each budget, "
@@ -214,7 +214,7 @@ def penalty(setting: Setting) -> Iterator[Table]:
     data = matrix.reset_index(names="strategy")
     most = matrix.attrs["pairs"]
     yield Table(
-        stem("penalties", setting),
+        setting.stem("penalties"),
         "Pairwise penalty matrix",
         "Ash et al. 2020: a row gets 1 / budgets for each budget at which a paired t "
         f"test by trial (p < 0.05) finds it above the column, summed over {most} "

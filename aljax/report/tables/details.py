@@ -20,7 +20,7 @@ from aljax.report.runs import Study
 from aljax.report.settings import Setting
 from aljax.report.statistics import mean_curve
 from aljax.report.tables.pairs import memory
-from aljax.report.tables.table import Table, stem
+from aljax.report.tables.table import Table
 from aljax.report.tidy import tidy
 
 
@@ -46,7 +46,7 @@ def bought(setting: Setting) -> Iterator[Table]:
         column = f"{names.strategy_name(strategy)} %"
         shown[column] = [wording.number(100 * v) for v in shares[strategy]]
     yield Table(
-        stem("classes_bought", setting),
+        setting.stem("classes_bought"),
         "Which classes were bought, in percent",
         "All purchases after the first cycle, over all trials, networks and "
         "optimizers, beside the pool's shares. The file has every cycle.",
@@ -69,7 +69,7 @@ def same_images(setting: Setting) -> Iterator[Table]:
     )
     shown.insert(0, "strategy", called)
     yield Table(
-        stem("overlap", setting),
+        setting.stem("overlap"),
         "How far strategies bought the same images, in percent",
         "Images that both bought over images that either bought (Jaccard index), first "
         "cycle left out, mean over trials and pairs of network and optimizer "
@@ -104,7 +104,7 @@ def calibration(setting: Setting) -> Iterator[Table]:
     if not any(line["n"] for line in data):
         return
     yield Table(
-        stem("calibration", setting),
+        setting.stem("calibration"),
         "Expected calibration error in percent by labels",
         "How far confidence is from accuracy, over 15 equal bins of confidence, on the "
         "test set (Guo et al. 2017); means over trials ± standard deviation.",
@@ -134,7 +134,7 @@ def spent(setting: Setting) -> Iterator[Table]:
             | ({} if mixed else {"front": "yes" if line["front"] else ""})
         )
     yield Table(
-        stem("cost", setting),
+        setting.stem("cost"),
         "What a run costs",
         "Sums over the cycles of a run, mean over trials, those that all have where "
         "they are enough; peak memory of the process so far, of the device where it "

@@ -19,7 +19,7 @@ from aljax.report.statistics import (
     estimate,
     labels_interval,
 )
-from aljax.report.tables.table import Table, stem
+from aljax.report.tables.table import Table
 
 ONE_TABLE = 16  # cells up to which strategies share a table
 TARGETS = 6  # accuracies whose labels are counted, at most
@@ -132,7 +132,7 @@ def accuracies(setting: Setting) -> Iterator[Table]:
                     | {"sd": found.sd, "low": found.low, "high": found.high}
                 )
         yield Table(
-            stem(f"accuracy{part.suffix}", setting),
+            setting.stem(f"accuracy{part.suffix}"),
             f"Accuracy in percent by labels{part.title}",
             f"{MEANS}, on the whole test set. {BEST}",
             "pairs",
@@ -171,7 +171,7 @@ def summaries(setting: Setting) -> Iterator[Table]:
             line["queries"] = wording.duration(spent["query_seconds"])
             line["peak memory"] = memory(spent)
         yield Table(
-            stem(f"summary{part.suffix}", setting),
+            setting.stem(f"summary{part.suffix}"),
             f"Everything in a line{part.title}",
             f"{MEANS}. AUBC: area under accuracy over labels, divided by their range. "
             "F1 and last accuracy: of the last cycle. Label efficiency: points gained "
@@ -240,7 +240,7 @@ def labels_needed(setting: Setting) -> Iterator[Table]:
             shown.append(line)
         columns = [*FOLDERS, "accuracy", "n", "labels", "low", "high"]
         yield Table(
-            stem(f"labels_needed{part.suffix}", setting),
+            setting.stem(f"labels_needed{part.suffix}"),
             f"Labels needed to reach an accuracy{part.title}",
             "Straight lines between budgets on the mean curve, made monotone from "
             "below; 95 % intervals by a bootstrap over whole trials, from "

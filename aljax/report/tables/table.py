@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from aljax.report.settings import Setting
-
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -21,11 +19,6 @@ class Table:
     setting: str = ""  # its name
     # (row, column) places in `shown` of what is established to be the best.
     best: frozenset[tuple[int, int]] = frozenset()
-
-
-def stem(name: str, setting: Setting) -> str:
-    """A file's name, with the setting where there are several."""
-    return f"{name}_{setting.slug}" if setting.slug else name
 
 
 def write_csv(table: Table, folder: Path) -> Path:
