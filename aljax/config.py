@@ -11,14 +11,15 @@ from typing import Any
 from aljax.augment import PADDINGS
 from aljax.data import DATASETS, Data
 from aljax.limits import LIMITS, OPTIMIZER_LIMITS, check_number
-from aljax.lookup import lookup
+from aljax.lookup import check_name, lookup
 from aljax.models import MODELS
 from aljax.optimizers import OPTIMIZERS
 from aljax.strategies import STRATEGIES, Options, check_options
 
-PRECISIONS = {"float32": "float32", "bfloat16": "bfloat16"}
+PRECISIONS = ("float32", "bfloat16")
 INITIAL_QUERIES = ("random", "strategy")
 RESETS = ("cycle", "trial", "never")
+LOSS_PREDICTION_TRAIN = ("always", "needed")
 
 
 @dataclass
@@ -46,9 +47,6 @@ class LossPrediction:
     weight: float = 1.0  # λ, of the ranking loss in the joint loss
     margin: float = 1.0  # ξ, in units of the loss
     detach_epoch: int = 120  # epochs after which it no longer moves the network
-
-
-LOSS_PREDICTION_TRAIN = ("always", "needed")
 
 
 @dataclass
@@ -132,30 +130,24 @@ def validate(config: Config) -> None:
 
 
 def _check_names(config: Config) -> None:
-    lookup(MODELS, "--config.model", config.model)
-    lookup(OPTIMIZERS, "--config.optimizer", config.optimizer)
+    values = flatten(config)
+    for name, choices in {
+        "model": MODELS,
+        "optimizer": OPTIMIZERS,
+        "strategy": STRATEGIES,
+        "data.name": DATASETS,
+        "precision": PRECISIONS,
+        "initial_query": INITIAL_QUERIES,
+        "reset": RESETS,
+        "augmentation.padding": PADDINGS,
+        "loss_prediction.train": LOSS_PREDICTION_TRAIN,
+    }.items():
+        check_name(choices, f"--config.{name}", values[name])
     if config.optimizer not in config.optimizers:
         raise ValueError(
             f"--config.optimizers: there are no settings for {config.optimizer!r}, "
             "which --config.optimizer names; add them to the configuration file."
         )
-    lookup(STRATEGIES, "--config.strategy", config.strategy)
-    lookup(DATASETS, "--config.data.name", config.data.name)
-    lookup(PRECISIONS, "--config.precision", config.precision)
-    lookup(
-        dict.fromkeys(INITIAL_QUERIES), "--config.initial_query", config.initial_query
-    )
-    lookup(dict.fromkeys(RESETS), "--config.reset", config.reset)
-    lookup(
-        dict.fromkeys(PADDINGS),
-        "--config.augmentation.padding",
-        config.augmentation.padding,
-    )
-    lookup(
-        dict.fromkeys(LOSS_PREDICTION_TRAIN),
-        "--config.loss_prediction.train",
-        config.loss_prediction.train,
-    )
 
 
 def _check_counts(config: Config) -> None:

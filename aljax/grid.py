@@ -17,7 +17,7 @@ from aljax.config import (
     replace,
     validate,
 )
-from aljax.lookup import lookup
+from aljax.lookup import check_name
 from aljax.registered import check_registered
 from aljax.strategies import STRATEGIES, Options
 
@@ -233,7 +233,7 @@ def validate_grid(config: Config) -> None:
         raise ValueError(f"--config.sweep: {config.sweep!r} is not a dict of lists.")
     settings = [name for name in flatten(config) if name.startswith(SETTINGS)]
     for name, values in config.sweep.items():
-        lookup(dict.fromkeys((*SWEEPABLE, *settings)), "--config.sweep", name)
+        check_name((*SWEEPABLE, *settings), "--config.sweep", name)
         if not isinstance(values, (list, tuple)) or not values:
             raise ValueError(
                 f"--config.sweep: {name!r} has {values!r}; give a list of values, "

@@ -74,7 +74,7 @@ class Measured:
         machine.connect(self.devices)
         made = learner.make_learner(learner.make_recipe(config, dataset, True))
         start = jax.jit(lambda key: learner.init(made, key))(jax.random.key(0))
-        everything = training.Labels(
+        everything = training.LabelledSet(
             np.arange(flags.images, dtype=np.int32), np.int32(flags.images)
         )
         data = dataset.train_images, dataset.train_labels, everything

@@ -60,6 +60,7 @@ ROOMS = {
         "checkpoint",
         "pace",
         "plan",
+        "advice",
         "status",
         "console",
         "session",

@@ -24,6 +24,7 @@ from aljax.runs.experiment import run_experiment
 from aljax.runs.plan import Plan, make_plan
 
 DONE, ERROR, USAGE = 0, 1, 2
+_PROCESS_FLAGS = ("coordinator", "processes", "process")
 
 
 def _show(plan: Plan, devices: Devices | None = None) -> int:
@@ -36,11 +37,11 @@ def _show(plan: Plan, devices: Devices | None = None) -> int:
     return DONE
 
 
-def _check_alone(values: flags.FlagValues, flag: str) -> None:
+def _refuse_process_flags(
+    values: flags.FlagValues, flag: str, names: tuple[str, ...]
+) -> None:
     """Refuses to be one process among several where this one starts others."""
-    if values.processes == 1:
-        return
-    for name in ("coordinator", "processes", "process"):
+    for name in names:
         if getattr(values, name) is not None:
             raise ValueError(
                 f"--{name}={getattr(values, name)} makes this one of several processes "
@@ -48,7 +49,7 @@ def _check_alone(values: flags.FlagValues, flag: str) -> None:
             )
 
 
-def _check_lone(values: flags.FlagValues) -> None:
+def _refuse_launcher(values: flags.FlagValues) -> None:
     """Refuses that each process of srun or mpirun carries out the same runs."""
     launched = processes.launched()
     if launched and values.processes != 1:
@@ -63,7 +64,7 @@ def _submit(values: flags.FlagValues, plan: Plan, preemption: Preemption) -> int
     """Submits what is unfinished of a grid; knows nothing of this machine's devices."""
     given = values.flag_values_dict()
     slurm.sbatch_options(given)
-    _check_alone(values, "--launcher=slurm")
+    _refuse_process_flags(values, "--launcher=slurm", _PROCESS_FLAGS)
     if values.runs_per_node != 1:
         raise ValueError(
             f"--runs_per_node={values.runs_per_node} is for one machine; with "
@@ -85,15 +86,17 @@ def _submit(values: flags.FlagValues, plan: Plan, preemption: Preemption) -> int
         complain("asked to stop; nothing was submitted.")
         return ERROR
     job = queue.submit(script, plan.workdir)
-    plan.write()  # tasks may wait for days: nobody submits another experiment here
     answer(f"job {job}: {count}.\nlogs: {plan.workdir / slurm.FOLDER / job}_*.log")
+    plan.write()  # tasks may wait for days: nobody submits another experiment here
     return DONE
 
 
 def _side_by_side(values: flags.FlagValues, plan: Plan, preemption: Preemption) -> int:
     """Carries out several runs at a time, in processes of their own."""
-    _check_alone(values, f"--runs_per_node={values.runs_per_node}")
-    _check_lone(values)
+    alone = values.processes == 1  # which each process is that is started here
+    names = ("coordinator", "process") if alone else _PROCESS_FLAGS
+    _refuse_process_flags(values, f"--runs_per_node={values.runs_per_node}", names)
+    _refuse_launcher(values)
     shares = side_by_side.shares(values.runs_per_node)
     plan.check(values.devices or shares[0].devices)
     if values.dry_run:

@@ -193,8 +193,8 @@ def parse() -> tuple[flags.FlagValues, Config]:
     try:
         rest = values(plain)
         if len(rest) > 1:
-            before = argv[argv.index(rest[1]) - 1]
-            if before.lstrip("-").startswith("config."):
+            before = argv[argv.index(rest[1]) - 1] if rest[1] in argv else ""
+            if before.lstrip("-").startswith("config.") and "=" not in before:
                 raise ValueError(f"{before} {rest[1]}: write {before}={rest[1]}.")
             raise ValueError(f"{rest[1]!r} is not a flag; all flags begin with --.")
         config = recipes.load_config(values.config)

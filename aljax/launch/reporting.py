@@ -26,8 +26,9 @@ def report_at_end(plan: Plan, command: str | None = None) -> Path | None:
         the path of the page; None where there is none.
     """
     runs = [run for group in expand(plan.config) for run in group]
-    left = {read_status(run, plan.workdir).state for run in runs}
-    if left - {"done", "failed"}:
+    found = [read_status(run, plan.workdir) for run in runs]
+    left = {status.state for status in found} - {"done", "failed"}
+    if left or not any(status.rows for status in found):
         return None
     try:
         images = stored_images(plan.data_dir)

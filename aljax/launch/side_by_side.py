@@ -19,11 +19,11 @@ from pathlib import Path
 from aljax.grid import Run
 from aljax.launch.task import task_command
 from aljax.machine.devices import usable_cores
-from aljax.machine.preemption import PREEMPTED, Preempted, Preemption
+from aljax.machine.preemption import PREEMPTED, SIGNALS, Preempted, Preemption
 
 _POLL_SECONDS = 0.1
-# Exit statuses of a process that was stopped before it could save anything.
-_STOPPED = (-signal.SIGTERM, 128 + signal.SIGTERM)
+# Exit statuses of a process that a signal ended before it listened to any.
+_STOPPED = {status for n in SIGNALS for status in (-n, 128 + n)}
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 _GPU = re.compile(r"\d+|(GPU|MIG)-.+")
 
@@ -108,6 +108,7 @@ def carry_out(
         waiting.put(group)
     failures: list[str] = []
     unsaved: list[str] = []  # what failed when it was asked to stop
+    refused: list[str] = []  # why processes could not be started
 
     def work(share):
         if hasattr(os, "sched_setaffinity"):  # macOS has none
@@ -115,18 +116,20 @@ def carry_out(
             os.sched_setaffinity(0, share.cores)
         while not asked.requested:
             try:
-                first = waiting.get_nowait()[0]
+                group = waiting.get_nowait()
             except queue.Empty:
                 return
+            first = group[0]
             # Alone, even where srun or mpirun has started this process.
             command = [*task_command(argv), "--processes=1", "--noreport"]
             command.append(f"--only={first.folder}")
             environment = os.environ | share.environment()
             try:
                 process = subprocess.Popen(command, env=environment)
-            except OSError as error:
-                failures.append(f"{first.folder}: no process for it ({error}).")
-                continue
+            except OSError as error:  # others may have room for it
+                refused.append(str(error))
+                waiting.put(group)
+                return
             status = _wait(process, asked)
             if status == PREEMPTED:
                 asked.requested = True
@@ -141,6 +144,9 @@ def carry_out(
         thread.join()
     if asked.requested and not unsaved:
         raise Preempted
+    while not waiting.empty():
+        first = waiting.get()[0]
+        failures.append(f"{first.folder}: no process for it ({refused[0]}).")
     return failures + unsaved
 
 

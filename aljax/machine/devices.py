@@ -19,7 +19,7 @@ from jax import lax
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from aljax.lookup import lookup
+from aljax.lookup import check_name
 from aljax.platforms import made_for
 
 AXIS = "data"
@@ -72,7 +72,7 @@ def choose_devices(count: int | None = None, executor: str = "shard_map") -> Dev
             f"JAX_PLATFORMS={wanted}: JAX finds no such device here; unset it, or "
             "install what JAX needs for it, such as aljax[cuda] for NVIDIA GPUs."
         ) from error
-    lookup(dict.fromkeys(EXECUTORS), "--parallel", executor)
+    check_name(EXECUTORS, "--parallel", executor)
     if processes > 1:
         return Devices(_over_processes(found, processes, count, executor), executor)
     if count is not None and not 1 <= count <= len(found):

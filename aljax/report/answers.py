@@ -66,7 +66,11 @@ def _levels(
     levels = matches.levels(setting, by)
     if len(levels) < 2:
         return _unasked(setting, others, by, question, title)
-    family = comparisons.family(setting, by)
+    family, unchosen = comparisons.family(setting, by), ()
+    if BASELINE not in matches.shared(setting):
+        unchosen = comparisons.family(setting, by, (BASELINE,))
+    if not family:  # as yet it is random alone that they share
+        family, unchosen = unchosen, ()
     if not family:
         return _unfinished(setting, by, question, title)
     sentence, leads = _lead(by, family)
@@ -81,13 +85,12 @@ def _levels(
     details += [sentences.pair(c) for c in family]
     shown = [*leads, *(c for c in family if c.interactions() and not _among(c, leads))]
     details += [text for c in shown for text in sentences.parts(c)]
-    unchosen = comparisons.family(setting, by, (BASELINE,))
-    if unchosen and BASELINE not in matches.shared(setting):
+    if unchosen:
         details.append(_lead(by, unchosen)[0])
-        family = (*family, *unchosen)
-    details += sentences.left_out(family)
+    details += sentences.left_out((*family, *unchosen))
     details += sentences.unpaired(family, levels, by)
-    return _answer(setting, question, title, sentence, details, leads)
+    unmet = len(levels) - 1 - len(leads)
+    return _answer(setting, question, title, sentence, details, leads, unmet)
 
 
 def _lead(by: str, family: Sequence[Comparison]) -> tuple[str, list[Comparison]]:
@@ -124,7 +127,7 @@ def _among(comparison: Comparison, others: Sequence[Comparison]) -> bool:
 
 def _strategies(setting: Setting, others: Sequence[Setting]) -> Answer:
     """Q4: whether strategies beat random, and by how many labels."""
-    question, title = "Q4", "Does choosing pay?"
+    question, title = "Q4", "What does choosing change?"
     if BASELINE not in setting.strategies or len(setting.strategies) < 2:
         return _unasked(setting, others, "strategy", question, title)
     family = sorted(
@@ -159,23 +162,23 @@ def _choosing(family: Sequence[Comparison]) -> list[str]:
 
 def _between_settings(settings: Sequence[Setting]) -> list[Answer]:
     """Q5: what the other settings change; nothing where there is one, or no pair."""
-    family = comparisons.between_settings(settings)
+    title = "What do settings change?"
+    family, same = comparisons.between_settings(settings), sentences.unchanged(settings)
     if not family:
-        return []
+        return [Answer("Q5", title, "", text, (), None) for text in same]
     sentence = f"In {AREA}, {sentences.verdicts(family)} ({sentences.basis(family)})."
     averaged = sentences.averaged("setting", family)
     details = sentences.narrower(family) or [f"On {sentences.where(family[0])}."]
     details += [f"Averaged inside a trial first: {averaged}."] * bool(averaged)
     for c in family:
         details += [sentences.pair(c), *sentences.parts(c)]
-    details += sentences.left_out(family) + sentences.unchanged(settings)
+    details += sentences.left_out(family) + same
     known = {c.first for c in family}
     if rest := [f"“{s.name}”" for s in settings[1:] if s.name not in known]:
         details.append(
             "Not compared, for lack of a common trial with the same images and budgets "
             f"but other numbers: {listed(rest)}."
         )
-    title = "What do settings change?"
     # Said of several settings, so it stands under none of their names.
     return [_answer(None, "Q5", title, sentence, details, family)]
 
@@ -196,8 +199,10 @@ def _answer(
     sentence: str,
     details: list[str],
     shown: Iterable[Comparison],
+    unmet: int = 0,
 ) -> Answer:
-    verdict = wording.verdict([c.established for c in shown])
+    """An answer whose verdict is on what is shown, and on so many it has not met."""
+    verdict = wording.verdict([*(c.established for c in shown), *[False] * unmet])
     name = setting.name if setting else ""
     return Answer(question, title, name, sentence, tuple(details), verdict)
 

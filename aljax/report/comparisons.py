@@ -8,6 +8,7 @@ share images and luck, and are no trials of their own.
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -27,7 +28,14 @@ from aljax.report.matches import (
 )
 from aljax.report.record import Record
 from aljax.report.settings import IMAGES, Cell, Setting, own_settings
-from aljax.report.statistics import LEVEL, Paired, holm, paired
+from aljax.report.statistics import (
+    LEVEL,
+    Interval,
+    Paired,
+    holm,
+    paired,
+    ratio_of_labels,
+)
 
 ALPHA = 1 - LEVEL
 
@@ -54,6 +62,11 @@ class Comparison:
     @property
     def names(self) -> tuple[str, str]:
         return NAMES[self.by](self.first), NAMES[self.by](self.second)
+
+    @cached_property
+    def label_ratio(self) -> Interval:
+        """How many times as many labels `second` needs for what both reach."""
+        return ratio_of_labels(self.match.labelled, *self.match.accuracies / 100)
 
     def turned(self) -> "Comparison":
         """The same of `second` minus `first`."""
@@ -112,7 +125,8 @@ def _why(record: Record, used: bool, met: bool) -> str:
     if not record.done:
         return f"is {record.state}"
     if not used:
-        return "is where too few trials have a partner"
+        few = "is where too few trials are common with the others"
+        return few if met else "is where too few trials have a partner"
     return "is of a trial that not all have" if met else "lacks a partner"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from aljax.report.best import Unit
-from aljax.report.names import counted, listed
+from aljax.report.names import listed
 from aljax.report.record import FOLDERS, Record
 from aljax.report.settings import Setting
 from aljax.report.statistics import FEWEST, pareto
@@ -56,20 +56,20 @@ def common_units(setting: Setting) -> frozenset[Unit]:
 
 
 def machines(setting: Setting) -> str:
-    """Says that seconds of a setting cannot be compared; "": they are of one machine.
+    """Says that seconds of a setting are not compared; "": they are of one machine.
 
     Names the kinds of machine that its finished runs are of.
     """
-    devices = (
-        r.told(lambda about: about.get("device")) for r in setting.runs if r.done
-    )
-    kinds = sorted({"one that was not recorded" if d is None else d for d in devices})
+    kinds = {
+        about.get("device") or "not recorded"
+        for record in setting.runs
+        if record.done
+        for about in (record.about, *record.about.get("later", []))
+    }
     if len(kinds) < 2:
         return ""
-    return (
-        f"Seconds of the runs are of {counted(len(kinds), 'kind')} of machine "
-        f"({listed(kinds)}) and are not compared."
-    )
+    named = listed(sorted(kinds))
+    return f"Seconds are not compared: runs are of different machines ({named})."
 
 
 def _peak(runs: list[Record], field: str) -> float:

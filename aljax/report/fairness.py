@@ -96,7 +96,7 @@ def _unequal(setting: Setting) -> Iterator[Doubt]:
         "unequal trials",
         f"Trials are unequal: of {counted(len(every), 'trial')}, {shown}"
         + f"; {len(short) - SHOWN} more lack some" * (len(short) > SHOWN)
-        + ". Comparisons use the trials that all runs have on which they rest.",
+        + ". A comparison uses only trials that all of its runs finished.",
     )
 
 
@@ -123,7 +123,7 @@ def _mixed(setting: Setting) -> Iterator[Doubt]:
         yield Doubt(
             "device",
             f"Devices differ inside one comparison: {'; '.join(devices)}. Their "
-            "seconds cannot be compared, and their accuracies need not repeat.",
+            "seconds say little of each other, and their accuracies need not repeat.",
         )
 
 

@@ -19,9 +19,10 @@ GENERAL = (
     "or flipped signs do without that, and cannot go below 0.06 with five pairs.",
     '"Not established" is not "no difference": the interval says how large one may be.',
     "Labels needed are read off the mean curve, made monotone from below, with "
-    "straight lines between budgets; their intervals come from seeded draws of whole "
-    f"trials, two curves together, from {FEWEST_DRAWN} trials on, and widened for so "
-    "few (expanded percentiles, Hesterberg 2015).",
+    "straight lines between budgets; their intervals come from draws of whole "
+    f"trials, two curves together, from {FEWEST_DRAWN} trials on, and are widened for "
+    "so few (expanded percentiles, Hesterberg 2015): of five normal numbers they hold "
+    "the mean in 92 % of cases.",
 )
 
 

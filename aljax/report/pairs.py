@@ -131,7 +131,7 @@ def told(setting: Setting, pairs: Sequence[Pair]) -> tuple[str, list[str], str |
     details = [
         f"Under {under}. {mixed or seconds}",
         *_without(setting, pairs, under),
-        *_trials(setting, pairs),
+        *_trials(setting, pairs, under),
         *sentences.own_of_networks(setting),
     ]
     if len(pairs) == 1:
@@ -185,11 +185,11 @@ def _without(setting: Setting, pairs: Sequence[Pair], under: str) -> list[str]:
     return [f"Left out, {lack} {under}: {names.listed(named)}."] if named else []
 
 
-def _trials(setting: Setting, pairs: Sequence[Pair]) -> list[str]:
+def _trials(setting: Setting, pairs: Sequence[Pair], under: str) -> list[str]:
     """Which trials count, if it is not all that were finished."""
     counted = [set(pair.curves) for pair in pairs]
     if any(units != counted[0] for units in counted):
-        return ["The pairs have finished other trials, so means are of other luck."]
+        return ["Pairs finished different trials, so their means differ by luck too."]
     finished = {
         record.unit
         for record in setting.runs
@@ -197,8 +197,15 @@ def _trials(setting: Setting, pairs: Sequence[Pair]) -> list[str]:
     }
     if finished == counted[0]:
         return []
-    trials = [str(trial) for _, trial in sorted(counted[0])]
-    return [f"Of the trials, those count that all pairs have: {names.listed(trials)}."]
+    seeds = len({seed for seed, _ in finished}) > 1
+    trials = [
+        f"{trial} of seed {seed}" if seeds else str(trial)
+        for seed, trial in sorted(counted[0])
+    ]
+    return [
+        f"Only trials count that all pairs finished, under {under}: "
+        f"{names.listed(trials)}."
+    ]
 
 
 def _verdict(setting: Setting, pairs: Sequence[Pair]) -> tuple[str, str]:
@@ -216,9 +223,11 @@ def _verdict(setting: Setting, pairs: Sequence[Pair]) -> tuple[str, str]:
     elif barred:
         verdict = f"is not established, since {barred}"
     else:
-        verdict = f"is not established with {names.counted(result.n, 'trial')}"
+        trials = names.counted(result.n, "trial")
+        verdict = f"is not established with {trials}"
         if any(beaten):
-            verdict += f" (only against {sum(beaten)} of {len(beaten)})"
+            some = f"{sum(beaten)} of {len(beaten)}"
+            verdict = f"is established against {some} alone, with {trials}"
     said = (
         f"the next, {second.name}, is {wording.difference(result)} behind; that "
         f"{best.name} is the best {verdict}"

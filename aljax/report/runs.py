@@ -99,7 +99,10 @@ def _read_run(workdir: Path, path: Path, warnings: list[str]) -> Record | None:
     process = _holder(path)  # first: it may finish the run meanwhile
     about = _read_about(path / "config.json", warnings)
     if about is None:
-        if (path / "cycles.jsonl").exists() and not (path / "config.json").exists():
+        reason = _reason(path)
+        if reason:  # of what could not even begin
+            warnings.append(f"{folder} failed: {reason.removeprefix(f'{folder}: ')}")
+        elif (path / "cycles.jsonl").exists() and not (path / "config.json").exists():
             warnings.append(f"{path} has no config.json; the run is left out.")
         return None
     config = about.pop("config")
@@ -139,12 +142,18 @@ def _state(
         return "done", ""
     if process:
         return "running", process
+    reason = _reason(path)
+    return ("failed", reason) if reason else ("waiting", "")
+
+
+def _reason(path: Path) -> str:
+    """Why a run failed; "": it did not."""
     try:
-        return "failed", str(json.loads((path / "failed.json").read_text())["reason"])
-    except FileNotFoundError:
-        return "waiting", ""
+        return str(json.loads((path / "failed.json").read_text())["reason"])
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
     except (OSError, ValueError, KeyError, TypeError):
-        return "failed", "its failed.json cannot be read"
+        return "its failed.json cannot be read"
 
 
 def _holder(path: Path) -> str | None:
@@ -207,7 +216,7 @@ def _planned(
         for cell in _cells(grid)
         for trial in range(1, max(trials) + 1)
     )
-    return [folder for folder in folders if folder not in known]
+    return [f for f in folders if f not in known and not _reason(workdir / f)]
 
 
 def _cells(grid: dict[str, list]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from aljax.report.comparisons import Comparison, equal_cells
 from aljax.report.matches import BASELINE, NAMES, OTHERS, part_of
 from aljax.report.names import counted, listed
 from aljax.report.settings import Setting, of_networks
-from aljax.report.statistics import FEWEST, Paired, ratio_of_labels
+from aljax.report.statistics import FEWEST, Paired
 
 NOUNS = {"optimizer": "optimizers", "model": "networks", "strategy": "strategies"}
 FEW = 2  # strategies that a sentence names
@@ -129,12 +129,10 @@ def parts(comparison: Comparison) -> list[str]:
 
 def ratio(comparison: Comparison) -> str:
     """How many times as many labels random needs for what a strategy reaches."""
-    fractions = comparison.match.accuracies / 100
-    found = ratio_of_labels(comparison.match.labelled, *fractions)
     first, second = comparison.names
     return (
         f"For the highest accuracy that both reach, {second} needs "
-        f"{wording.ratio(found)} as many labels as {first} "
+        f"{wording.ratio(comparison.label_ratio)} as many labels as {first} "
         f"(n = {comparison.result.n})."
     )
 
@@ -173,7 +171,7 @@ def narrower(family: Sequence[Comparison]) -> list[str]:
 def own_of_networks(setting: Setting) -> list[str]:
     """Settings of optimizers that are not the same on all networks."""
     own = of_networks(setting)
-    return [f"Each network has settings of its own: {own}."] if own else []
+    return [f"Not all settings are the same on all networks: {own}."] if own else []
 
 
 def unchanged(settings: Sequence[Setting]) -> list[str]:
@@ -182,7 +180,9 @@ def unchanged(settings: Sequence[Setting]) -> list[str]:
     for name, cell in equal_cells(settings):
         found.setdefault(f"“{name}”", []).append(names.cell_name(*cell))
     return [
-        f"{name} changes nothing in {listed(cells)}, where runs are equal."
+        f"{name} changes nothing in {'; '.join(cells[:MANY])}"
+        + f"; and {len(cells) - MANY} more" * (len(cells) > MANY)
+        + ": trials that both finished are equal."
         for name, cells in found.items()
     ]
 

@@ -89,6 +89,13 @@ def size(count: float) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
+def memory(device: float, host: float) -> str:
+    """Peak bytes of the device where it tells, of the host otherwise."""
+    if not math.isnan(device):
+        return size(device)
+    return UNKNOWN if math.isnan(host) else f"{size(host)} (host)"
+
+
 def labels(found: Interval, last: int) -> str:
     """Labels needed, with their interval: "3,400 (3,100 to 3,800)", "not reached …"."""
     if found.value is None:
@@ -123,7 +130,7 @@ def trials(ns: Iterable[int]) -> str:
 
 def verdict(established: Sequence[bool]) -> str:
     """The verdict on several comparisons at once."""
-    if all(established):
+    if established and all(established):
         return "established"
     return "established in part" if any(established) else "not established"
 

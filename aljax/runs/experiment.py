@@ -12,11 +12,12 @@ from aljax.machine import processes
 from aljax.machine.clock import CompileClock
 from aljax.machine.devices import Devices
 from aljax.machine.preemption import Preemption
+from aljax.runs.advice import advice
 from aljax.runs.console import Console
 from aljax.runs.curves import write_results
 from aljax.runs.cycle import record, run_cycle, train
 from aljax.runs.folder import Damaged, RunFolder
-from aljax.runs.lock import locked
+from aljax.runs.lock import holder, locked
 from aljax.runs.pace import Pace, Paces, kind_of
 from aljax.runs.plan import Plan
 from aljax.runs.session import Session, TooLarge, Unfit, check_preemption
@@ -28,8 +29,8 @@ TOO_LARGE = (
     "config.width, in another workdir."
 )
 IMAGES_TOO_LARGE = (
-    "the images of {} do not fit into the memory of each device; choose a smaller "
-    "config.data.image_size, in another workdir."
+    "the images of {} do not fit into the memory that each device has left; choose "
+    "fewer or smaller images, in another workdir."
 )
 _FULL = "RESOURCE_EXHAUSTED"
 
@@ -56,14 +57,14 @@ def run_experiment(plan: Plan, devices: Devices, preemption: Preemption) -> list
         Console(plan.training_images, several=plan.several) as console,
     ):
         shared = clock, console, preemption, Paces(plan.compile_cache_dir)
-        for sentence in plan.advice(devices.platform):
+        for sentence in advice(plan, devices.platform):
             console.say(sentence)
         for group in plan.groups:
             if _already_done(console, group, plan.workdir):
                 continue
             check_preemption(preemption)
-            data, due = group[0].config.data, sum(r.training_images for r in group)
-            due += console.counted
+            data = group[0].config.data
+            afterwards = console.counted + sum(run.training_images for run in group)
             try:
                 if data != read:
                     session, read = None, data  # one pool on the devices at a time
@@ -74,11 +75,11 @@ def run_experiment(plan: Plan, devices: Devices, preemption: Preemption) -> list
                 plan.write(devices)
                 run_group(session, group, plan.workdir)
             except (Diverged, Damaged, Unfit) as error:
-                if type(error) is Unfit and not plan.several:
-                    raise
+                if type(error) is Unfit and not plan.config.sweep:
+                    raise  # nothing else was asked for, or could be had
                 failures.append(str(error))
                 console.say(f"stopped: {error}")
-                console.skip(due - console.counted)
+                console.skip(afterwards - console.counted)
                 _write_down(str(error), group, plan.workdir)
             write_results(plan.workdir)
         folders = [plan.workdir / run.folder for run in plan.runs]
@@ -111,11 +112,18 @@ def _telling_what_is_full(sentence: str) -> Iterator[None]:
 
 
 def _write_down(reason: str, group: list[Run], workdir: Path) -> None:
-    """Leaves word of why runs of a group are not finished, in their folders."""
+    """Leaves word of why runs of a group are not finished, in their folders.
+
+    Not in those that cannot be read or written, which whoever looks finds out, nor in
+    those at which another process is.
+    """
     for run in group:
-        with contextlib.suppress(Damaged):  # which whoever looks finds out
-            if not _finished(run, workdir):
-                RunFolder(workdir / run.folder).fail(reason)
+        folder = RunFolder(workdir / run.folder)
+        with contextlib.suppress(Damaged, PermissionError):
+            if not _finished(run, workdir) and not processes.by_first(
+                holder, folder.path
+            ):
+                folder.fail(reason)
 
 
 def check_group(session: Session, group: list[Run], workdir: Path) -> None:

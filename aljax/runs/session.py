@@ -124,7 +124,8 @@ class Session:
         with_module = always or "predicted_loss" in needs
         recipe = make_recipe(config, self.dataset, with_module, stochastic)
         if recipe not in self._programs:
-            check_memory(recipe, self.devices.size, memory_bytes())
+            (least,) = largest(-memory_bytes())  # of all processes
+            check_memory(recipe, self.devices.size, -least)
             learner = make_learner(recipe)
             if "embedding" in needs:
                 check_embedding(learner)

@@ -113,8 +113,8 @@ def estimate(plan: Plan, devices: Devices) -> str:
         return f"{text}; time and memory unknown: nothing like it has run here yet."
     left = timedelta(seconds=round(seconds))
     return (
-        f"{text}: training and compiling take at most about {left}, queries and "
-        f"evaluation come on top, and {peak / 2**30:.1f} GiB, as earlier here."
+        f"{text}: training and compiling take at most about {left}, and memory "
+        f"{peak / 2**30:.1f} GiB, as earlier here; queries and evaluation come on top."
     )
 
 

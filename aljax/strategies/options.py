@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from aljax.lookup import lookup
+from aljax.lookup import check_name
 
 NOISES = ("none", "power", "softmax", "softrank")
 FISHERS = ("auto", "full", "binary")
@@ -41,8 +41,8 @@ def check_options(options: Options) -> None:
     Raises:
         ValueError: names the field, the value and what is allowed.
     """
-    lookup(dict.fromkeys(NOISES), "--config.query.noise", options.noise)
-    lookup(dict.fromkeys(FISHERS), "--config.query.fisher", options.fisher)
+    check_name(NOISES, "--config.query.noise", options.noise)
+    check_name(FISHERS, "--config.query.fisher", options.fisher)
     for name, allowed, words in _RANGES:
         value = getattr(options, name)
         if not allowed(value):

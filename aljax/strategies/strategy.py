@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from aljax.lookup import lookup
+from aljax.lookup import check_name
 from aljax.machine.devices import Devices, choose_devices
 from aljax.strategies.options import Options
 
@@ -68,9 +68,9 @@ class Strategy:
     score: Callable[[Outputs], np.ndarray] | None = None
 
     def __post_init__(self):
-        known = dict.fromkeys((*(f.name for f in fields(Outputs)), "labelled"))
+        known = (*(f.name for f in fields(Outputs)), "labelled")
         for name in self.needs:
-            lookup(known, "Strategy.needs", name)
+            check_name(known, "Strategy.needs", name)
 
     @property
     def stochastic(self) -> bool:

@@ -100,7 +100,7 @@ def run(*flags):
 @pytest.mark.parametrize(
     "flags, words",
     [
-        (["--runs_per_node=0"], "--runs_per_node=0: this machine has"),
+        (["--runs_per_node=0", "--processes=1"], "--runs_per_node=0: this machine has"),
         (["--runs_per_node=2", "--coordinator=a:1"], "--coordinator=a:1 makes this"),
     ],
 )
@@ -187,13 +187,30 @@ def test_what_could_not_save_its_state_is_told(carry_out, asked):
     assert all(text.endswith("its process ended with 1.") for text in failures)
 
 
-def test_a_machine_that_can_start_no_process(carry_out, monkeypatch):
+@TWO_CORES
+@pytest.mark.parametrize("status", [128 + signal.SIGUSR1, 128 + signal.SIGINT])
+def test_what_was_stopped_before_it_listened_lost_nothing(carry_out, asked, status):
+    with pytest.raises(Preempted):
+        carry_out(2, 60, asked, stopped=status)
+
+
+@TWO_CORES
+@pytest.mark.parametrize("room", [0, 1])
+def test_a_machine_without_room_for_all_processes(carry_out, room, monkeypatch):
+    """What one share cannot start, others do; if none can, all is said."""
+    start, started = subprocess.Popen, []
+
     def refuse(*args, **options):
-        raise BlockingIOError("Resource temporarily unavailable")
+        if any(process.poll() is None for process in started) or not room:
+            raise BlockingIOError("Resource temporarily unavailable")
+        started.append(start(*args, **options))
+        return started[-1]
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    failures = carry_out(1, 0, Preemption())
-    assert len(failures) == 3 and "temporarily unavailable" in failures[0]
+    failures = carry_out(2, 0.5, Preemption())
+    assert len(failures) == (1 if room else 3)
+    assert ("trial_2: its process ended with 7" in failures[0]) == bool(room)
+    assert ("temporarily unavailable" in failures[0]) != bool(room)
 
 
 def test_under_srun_each_needs_its_own_part(monkeypatch):
@@ -201,10 +218,9 @@ def test_under_srun_each_needs_its_own_part(monkeypatch):
     monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")
     values = SimpleNamespace(runs_per_node=2, processes=None, coordinator=None)
     with pytest.raises(ValueError, match="2 processes were started .* --processes=1"):
-        command_line._check_lone(values)
+        command_line._refuse_launcher(values)
     values.processes = 1
-    command_line._check_lone(values)
-    command_line._check_alone(values, "--runs_per_node=2")
+    command_line._refuse_launcher(values)
 
 
 def test_a_system_that_does_not_bind_processes_to_cores(monkeypatch):

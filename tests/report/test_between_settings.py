@@ -74,9 +74,17 @@ def test_what_no_setting_changes_is_named(tmp_path):
     found = answers(study_of(tmp_path, TUNED, other))
     answer = next(answer for answer in found if answer.question == "Q5")
     assert (
-        "“loss prediction.margin 2.0” changes nothing in ResNet18 + SGD, random and "
-        "ResNet18 + SGD, entropy, where runs are equal." in answer.details[-1]
-    )
+        "“loss prediction.margin 2.0” changes nothing in ResNet18 + SGD, random; "
+        "ResNet18 + SGD, entropy: trials that both finished are equal."
+    ) in answer.details[-1]
+
+
+def test_what_changes_nothing_at_all_is_an_answer(tmp_path):
+    other = dataclasses.replace(TUNED, config={**TUNED.config, "query.clusters": 7})
+    found = [a for a in answers(study_of(tmp_path, TUNED, other)) if a.question == "Q5"]
+    (answer,) = found
+    assert "changes nothing in ResNet18 + SGD, random; " in answer.sentence
+    assert answer.verdict is None
 
 
 def test_other_fields_change_every_optimizer(tmp_path):

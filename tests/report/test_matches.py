@@ -27,7 +27,7 @@ def test_strategies_that_one_pair_has_alone_give_it_no_lead(tmp_path):
     assert "Under learning loss, SGD has the highest accuracy" in found["Q1"].sentence
     assert found["Q1"].details[0] == "Compared under learning loss."
     assert "ResNet18 + SGD reaches the most" in found["Q3"].sentence
-    assert found["Q3"].details[0].startswith("Under learning loss; seconds are sums")
+    assert found["Q3"].details[0].startswith("Under learning loss. Seconds are sums")
     sgd, adam = compared_pairs(one)
     curves = [r.accuracies for r in one.done("resnet18", "adam", "learning_loss")]
     assert adam.mean == pytest.approx(100 * np.mean(curves, axis=0))

@@ -40,8 +40,8 @@ def told(tmp_path):
 
 def test_networks_are_told_with_their_own_rates(told):
     own = (
-        "Each network has settings of its own: SGD learning rate 0.01 (ResNet18) and "
-        "0.003 (ResNet34)."
+        "Not all settings are the same on all networks: SGD learning rate 0.01 "
+        "(ResNet18) and 0.003 (ResNet34)."
     )
     for question in ("Q1", "Q2", "Q3"):
         assert own in told[question].details
@@ -55,7 +55,7 @@ def test_trials_that_one_network_lacks_are_named(told):
     assert "8 runs of which each lacks a partner" in told["Q2"].details[-1]
     alone = next(text for text in told["Q1"].details if "with each alone" in text)
     assert ", n = 5), ResNet34" in alone and "ResNet34 2.1 (1.7 to 2.4)." in alone
-    assert "Of the trials, those count that all pairs have: 1, 2 and 3." in (
+    assert "Only trials count that all pairs finished, under entropy: 1, 2 and 3." in (
         told["Q3"].details
     )
 
@@ -64,8 +64,8 @@ def test_seconds_of_two_machines_are_not_compared(tmp_path):
     study = study_of(tmp_path / "two", **OTHER)
     (setting,), found = study.settings, {a.question: a for a in answers(study)}
     mixed = (
-        "Seconds of the runs are of 2 kinds of machine (1 x NVIDIA H100 and 1 x cpu "
-        "(Intel Xeon)) and are not compared."
+        "Seconds are not compared: runs are of different machines (1 x NVIDIA H100 and "
+        "1 x cpu (Intel Xeon))."
     )
     answer = found["Q3"]
     text = " ".join((answer.sentence, *answer.details))

@@ -218,10 +218,11 @@ def test_batches_and_images_that_do_not_fit(session, two, tmp_path, monkeypatch)
     monkeypatch.setattr("aljax.runs.session.replicate", full)
     failures = run_experiment(two, session.devices, session.preemption)
     assert len(reads) == 1 and failures == 2 * [
-        "the images of fashion_mnist_mini do not fit into the memory of each device; "
-        "choose a smaller config.data.image_size, in another workdir."
+        "the images of fashion_mnist_mini do not fit into the memory that each device "
+        "has left; choose fewer or smaller images, in another workdir."
     ]
-    assert {read_status(run, tmp_path).state for run in two.runs} == {"failed"}
+    told = {RunFolder(tmp_path / run.folder).failure() for run in two.runs}
+    assert told == set(failures)
 
 
 def test_what_a_member_refuses_leaves_the_others(session, two, tmp_path, monkeypatch):
@@ -237,6 +238,8 @@ def test_what_a_member_refuses_leaves_the_others(session, two, tmp_path, monkeyp
     assert failure == f"{bad.folder}: strategy 'mine' chose image -1."
     states = [read_status(run, tmp_path).state for run in two.runs]
     assert states == ["failed", "done"]
+    part = type(two)(two.config, [two.groups[0]], tmp_path)  # as with --only
+    assert run_experiment(part, session.devices, session.preemption) == [failure]
     lone = replace(two.config, "sweep", {})
     alone = type(two)(lone, [two.groups[0]], tmp_path)
     with pytest.raises(ValueError, match="chose image -1"):
@@ -265,4 +268,4 @@ def test_asked_to_stop_while_images_are_read(session, two, tmp_path, monkeypatch
     monkeypatch.setattr(type(two), "read_images", read_images)
     with pytest.raises(Preempted):
         run_experiment(two, session.devices, session.preemption)
-    assert not list(tmp_path.glob("*/*/*/trial_*"))
+    assert not list(tmp_path.rglob("trial_*"))

@@ -8,8 +8,9 @@ import pytest
 from aljax.config import Config, Schedule, replace
 from aljax.models import MODELS
 from aljax.models.conv import kernels
+from aljax.runs.advice import SLOW_BFLOAT16, UNUSED_TILES, advice
 from aljax.runs.folder import read_json
-from aljax.runs.plan import SLOW_BFLOAT16, UNUSED_TILES, Plan, make_plan
+from aljax.runs.plan import Plan, make_plan
 
 CONFIG = Config(trials=2, cycles=3, strategy="random", optimizer="adam")
 
@@ -69,30 +70,30 @@ def test_workdir_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
 
 def test_missing_kernels_are_told_where_they_matter(tmp_path, monkeypatch):
     monkeypatch.setattr(kernels, "missing", lambda: "there is no C++ compiler")
-    (sentence,) = make_plan(CONFIG, tmp_path).advice("cpu")
+    (sentence,) = advice(make_plan(CONFIG, tmp_path), "cpu")
     assert "there is no C++ compiler" in sentence
     for other in (
         replace(CONFIG, "precision", "bfloat16"),
         replace(CONFIG, "sweep", {"precision": ("float32", "bfloat16")}),
     ):
         plan = make_plan(other, tmp_path)
-        assert plan.advice("cpu") == [sentence, SLOW_BFLOAT16]
-        assert plan.advice("gpu") == []
+        assert advice(plan, "cpu") == [sentence, SLOW_BFLOAT16]
+        assert advice(plan, "gpu") == []
 
 
 def test_no_advice_where_there_are_kernels(tmp_path, monkeypatch):
     monkeypatch.setattr(kernels, "missing", lambda: "")
     monkeypatch.setattr(kernels, "unused_tiles", lambda: False)
     plan = make_plan(replace(CONFIG, "precision", "bfloat16"), tmp_path)
-    assert plan.advice("cpu") == []
+    assert advice(plan, "cpu") == []
 
 
 def test_a_compiler_without_amx_is_told_where_it_matters(tmp_path, monkeypatch):
     monkeypatch.setattr(kernels, "missing", lambda: "")
     monkeypatch.setattr(kernels, "unused_tiles", lambda: True)
-    assert make_plan(CONFIG, tmp_path).advice("cpu") == []
+    assert advice(make_plan(CONFIG, tmp_path), "cpu") == []
     plan = make_plan(replace(CONFIG, "precision", "bfloat16"), tmp_path)
-    assert plan.advice("cpu") == [UNUSED_TILES] and plan.advice("gpu") == []
+    assert advice(plan, "cpu") == [UNUSED_TILES] and advice(plan, "gpu") == []
 
 
 def test_a_sweep_the_other_way_round_is_refused(tmp_path):
@@ -117,14 +118,13 @@ def test_a_run_of_another_shard_is_said_to_be_there():
 def test_a_small_last_batch_is_told_of(monkeypatch):
     """The smallest of all cycles and members; none for those that do no harm."""
     config = Config(initial=500, budget=500, cycles=6, batch_size=64, trials=1)
-    (said,) = make_plan(config, "runs").advice("gpu")
+    (said,) = advice(make_plan(config, "runs"), "gpu")
     assert said.startswith("2,500 images leave a last batch of 4,")
     for changes in ({"batch_size": 50}, {"cycles": 4}, {"initial": 512, "budget": 512}):
-        assert not make_plan(dataclasses.replace(config, **changes), "runs").advice(
-            "gpu"
-        )
+        plan = make_plan(dataclasses.replace(config, **changes), "runs")
+        assert not advice(plan, "gpu")
     monkeypatch.setitem(MODELS, "own", lambda **fields: None)
-    assert not make_plan(replace(config, "model", "own"), "runs").advice("gpu")
+    assert not advice(make_plan(replace(config, "model", "own"), "runs"), "gpu")
     both = dataclasses.replace(config, sweep={"batch_size": (50, 499)})
-    (said,) = make_plan(both, "runs").advice("gpu")
+    (said,) = advice(make_plan(both, "runs"), "gpu")
     assert said.startswith("500 images leave a last batch of 1,")

@@ -9,7 +9,7 @@ from aljax.report.figures.differences import differences
 from aljax.report.figures.differences import penalties as penalties_figure
 from aljax.report.figures.lines import Series
 from aljax.report.gallery.picture import Missing, Picture
-from aljax.report.matches import BASELINE, Block, blocks_of, match, shared
+from aljax.report.matches import BASELINE, Block, Match, blocks_of, match
 from aljax.report.sentences import shown_strategies
 from aljax.report.settings import Setting
 from aljax.report.statistics import FEWEST
@@ -41,10 +41,13 @@ def _difference(
 ) -> Series | None:
     """Differences by trial at each budget, in points; None: no trial is in both."""
     found = match(setting, by, first, second, blocks)
-    if found is None:
-        return None
-    one, two = found.accuracies
-    return Series(found.labelled, one - two)
+    return _series(found) if found else None
+
+
+def _series(pairs: Match) -> Series:
+    """The differences of pairs, first − second."""
+    first, second = pairs.accuracies
+    return Series(pairs.labelled, first - second)
 
 
 def _by_pair(setting: Setting, others: Sequence[str]) -> dict[str, dict[str, Series]]:
@@ -123,8 +126,11 @@ def between(setting: Setting, palette: Palette, by: str) -> list[Picture | Missi
         return []
     first, *others = names_of(setting, by)
     blocks = blocks_of(setting, by)
-    made = {name: _difference(setting, by, name, first, blocks) for name in others}
-    found = {name: series for name, series in made.items() if series is not None}
+    met = {name: match(setting, by, name, first, blocks) for name in others}
+    met = {name: pairs for name, pairs in met.items() if pairs}
+    found = {name: _series(pairs) for name, pairs in met.items()}
+    under = {block[-1] for pairs in met.values() for block in pairs.blocks}
+    strategies = shown_strategies(names.in_order(under, names.STRATEGIES))
     if not found:
         return [Missing(f"No trial of {called(by, first)} and of another is finished.")]
     looks = {name: palette.look(by, name) for name in found}
@@ -134,9 +140,9 @@ def between(setting: Setting, palette: Palette, by: str) -> list[Picture | Missi
         Picture(
             setting.stem(f"difference_by_{by}"),
             f"Accuracy against {base.label}",
-            f"Above the line of {base.label} another is better, under "
-            f"{shown_strategies(shared(setting))}. The runs of one trial are averaged "
-            f"first, then paired by trial. {_counted([found])}",
+            f"Above the line of {base.label} another is better, under {strategies}. "
+            "The runs of one trial are averaged first, then paired by trial. "
+            f"{_counted([found])}",
             f"Line chart. Last budget, points over {base.label}: {', '.join(last)}.",
             lambda width: differences(
                 {"": found},

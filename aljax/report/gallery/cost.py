@@ -55,25 +55,27 @@ def _cost(
     field, factor = of
     if not table[field].notna().any():
         return Missing(f"{title}: {below.lower()} were not recorded.")
-    least = table.sort_values(field)
+    least, which = table.dropna(subset=[field]).sort_values(field), "From the left"
     if field == "train_seconds":
-        least = least[least["front"]]
+        least, which = least[least["front"]], "On the front, from the left"
     said = ", ".join(
         f"{names.cell_name(row.model, row.optimizer, row.strategy)} "
         f"({100 * row.accuracy:.1f} %)"
         for row in least.head(6).itertuples()
     )
-    left_out = int(table[field].isna().sum())
+    said += ", …" * (len(least) > 6)
+    left_out = names.counted(int(table[field].isna().sum()), "point")
     span = wording.trials(int(n) for n in table["n"])
-    which = " that all have" * bool(common_units(setting))
+    span += " that all have" * bool(common_units(setting))
     hollow = table["strategy"].nunique() > 1 and BASELINE in set(table["strategy"])
     return Picture(
         setting.stem(f"cost_{field}"),
         title,
-        f"A point is a pair with one strategy, mean over {span}{which}: colour is the "
+        f"A point is a pair with one strategy, mean over {span}: colour is the "
         f"optimizer, shape the network{', hollow is random' * hollow}. {note}"
-        + (f" {left_out} points were not recorded." if left_out else ""),
-        f"Scatter plot. From the left: {said}.",
+        + f" Not recorded: {left_out}."
+        * bool(table[field].isna().any()),
+        f"Scatter plot. {which}: {said}.",
         lambda width: cost(
             table, field, palette, width=width, below=below, factor=factor
         ),

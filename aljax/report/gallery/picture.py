@@ -64,7 +64,7 @@ def main_pair(setting: Setting) -> tuple[str, str]:
 def of_pair(setting: Setting, pair: tuple[str, str]) -> str:
     """Says which pair a detail is of, and that there are others."""
     others = len({cell[:2] for cell in setting.cells}) - 1
-    more = f"; the rows of runs have the other {names.counted(others, 'pair')}"
+    more = f"; rows of runs have {names.counted(others, 'more pair')}"
     rest = more * bool(others)
     return f"{names.pair_name(*pair)}{rest}"
 

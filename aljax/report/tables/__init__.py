@@ -1,7 +1,7 @@
 """Tables of a study: numbers for files, words for a page."""
 
 from aljax.report.runs import Study
-from aljax.report.tables import comparisons, details, pairs
+from aljax.report.tables import cells, comparisons, details
 from aljax.report.tables.table import Table, write_csv
 
 __all__ = ["Table", "tables", "write_csv"]
@@ -12,9 +12,9 @@ def tables(study: Study) -> tuple[Table, ...]:
     found: list[Table] = []
     for setting in study.settings:
         if setting.cells:
-            found += pairs.summaries(setting)
-            found += pairs.accuracies(setting)
-            found += pairs.labels_needed(setting)
+            found += cells.summaries(setting)
+            found += cells.accuracies(setting)
+            found += cells.labels_needed(setting)
             found += comparisons.all_tables(setting)
             found += details.all_tables(setting)
     found += comparisons.between(study)

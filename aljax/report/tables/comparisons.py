@@ -16,9 +16,9 @@ from aljax.report.comparisons import (
 from aljax.report.matches import BASELINE, NAMES, shared
 from aljax.report.names import pair_name, strategy_name
 from aljax.report.runs import Study
-from aljax.report.sentences import under_which
+from aljax.report.sentences import narrower, under_which
 from aljax.report.settings import Setting
-from aljax.report.statistics import FEWEST, FEWEST_DRAWN, Paired, ratio_of_labels
+from aljax.report.statistics import FEWEST, FEWEST_DRAWN, Paired
 from aljax.report.tables.table import Table
 
 TITLES = {
@@ -84,7 +84,8 @@ def _compared(
             lines[-1 - len(parts)] |= _ratio(comparison)
     caption = METHOD
     if name in ("optimizers", "networks"):
-        caption = f"Under {under_which(found)}. {METHOD}"
+        alone = "".join(f" {text}" for text in narrower(found))
+        caption = f"Under {under_which(found)}.{alone} {METHOD}"
     if ratios:
         caption += (
             " Labels of random: how many times as many it needs for the highest "
@@ -113,8 +114,7 @@ def _numbers(comparison: Comparison, part: str, result: Paired) -> dict:
 
 
 def _ratio(comparison: Comparison) -> dict:
-    curves = comparison.match.accuracies / 100
-    found = ratio_of_labels(comparison.match.labelled, *curves)
+    found = comparison.label_ratio
     return {
         "label_ratio": found.value,
         "label_ratio_low": found.low,
@@ -127,9 +127,7 @@ def _words(comparison: Comparison, ratios: bool) -> dict[str, str]:
     line = {"comparison": f"{first} − {second}", **_difference(found)}
     line["p (Holm)"] = _p(comparison.p_holm)
     if ratios:
-        curves = comparison.match.accuracies / 100
-        ratio = ratio_of_labels(comparison.match.labelled, *curves)
-        line["labels of random"] = wording.times(ratio)
+        line["labels of random"] = wording.times(comparison.label_ratio)
     verdict = "established" if comparison.established else "not established"
     return line | {"verdict": verdict}
 

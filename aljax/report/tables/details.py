@@ -19,7 +19,6 @@ from aljax.report.record import FOLDERS
 from aljax.report.runs import Study
 from aljax.report.settings import Setting
 from aljax.report.statistics import mean_curve
-from aljax.report.tables.pairs import memory
 from aljax.report.tables.table import Table
 from aljax.report.tidy import tidy
 
@@ -130,7 +129,7 @@ def spent(setting: Setting) -> Iterator[Table]:
                 title: wording.duration(line[field])
                 for title, field in zip(_SPENT, SECONDS, strict=True)
             }
-            | {"peak memory": memory({name: line[name] for name in MEMORY})}
+            | {"peak memory": wording.memory(*(line[name] for name in MEMORY))}
             | ({} if mixed else {"front": "yes" if line["front"] else ""})
         )
     yield Table(

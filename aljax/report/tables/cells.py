@@ -169,7 +169,7 @@ def summaries(setting: Setting) -> Iterator[Table]:
             data.append(entry | spent)
             line["training"] = wording.duration(spent["train_seconds"])
             line["queries"] = wording.duration(spent["query_seconds"])
-            line["peak memory"] = memory(spent)
+            line["peak memory"] = wording.memory(*(spent[name] for name in MEMORY))
         yield Table(
             setting.stem(f"summary{part.suffix}"),
             f"Everything in a line{part.title}",
@@ -187,14 +187,6 @@ def summaries(setting: Setting) -> Iterator[Table]:
 
 
 _SUMMARY_FIELDS = ("aubc", "test_accuracy", "f1_macro", "label_efficiency")
-
-
-def memory(spent: dict[str, float]) -> str:
-    """Peak memory of the device where it tells, of the host otherwise."""
-    if not math.isnan(spent["peak_device_bytes"]):
-        return wording.size(spent["peak_device_bytes"])
-    host = spent["peak_host_bytes"]
-    return wording.UNKNOWN if math.isnan(host) else f"{wording.size(host)} (host)"
 
 
 def targets(setting: Setting) -> list[float]:
