@@ -144,7 +144,7 @@ def carry_out(
         thread.join()
     if asked.requested and not unsaved:
         raise Preempted
-    while not waiting.empty():
+    while refused and not waiting.empty():
         first = waiting.get()[0]
         failures.append(f"{first.folder}: no process for it ({refused[0]}).")
     return failures + unsaved

@@ -20,6 +20,7 @@ from aljax.report.matches import (
     Block,
     Match,
     Sides,
+    Unit,
     begun,
     blocks_of,
     levels,
@@ -29,6 +30,7 @@ from aljax.report.matches import (
 from aljax.report.record import Record
 from aljax.report.settings import IMAGES, Cell, Setting, own_settings
 from aljax.report.statistics import (
+    FEWEST,
     LEVEL,
     Interval,
     Paired,
@@ -105,29 +107,32 @@ def _left_out(
         met = set.intersection(*({r.unit for r in side if r.done} for side in sides))
         for record in (record for side in sides for record in side):
             if id(record) not in kept:
-                why = _why(record, block in used.blocks, record.unit in met)
+                why = _why(record, block in used.blocks, met)
                 found.append(
                     (str(record.path if by == "setting" else record.folder), why)
                 )
     return tuple(found)
 
 
-def _why(record: Record, used: bool, met: bool) -> str:
+def _why(record: Record, used: bool, met: set[Unit]) -> str:
     """Why a run is in no pair.
 
     Args:
         record: the run.
         used: whether others of its block are.
-        met: whether the other side finished its trial too.
+        met: the trials of its block that both sides finished.
     """
     if record.state == "failed":
         return f"failed after {names.counted(len(record.rows), 'cycle')}"
     if not record.done:
         return f"is {record.state}"
     if not used:
-        few = "is where too few trials are common with the others"
-        return few if met else "is where too few trials have a partner"
-    return "is of a trial that not all have" if met else "lacks a partner"
+        if len(met) < FEWEST:
+            return "is where too few trials have a partner"
+        return "is where too few trials are common with the others"
+    return (
+        "is of a trial that not all have" if record.unit in met else "lacks a partner"
+    )
 
 
 def compare(
