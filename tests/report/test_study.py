@@ -57,6 +57,8 @@ OWN = (STUDY / "README.md").read_text()
     ("text", "parts", "questions"),
     [
         pytest.param(README, ("resnet18",), ("Q1", "Q3", "Q4"), id="README"),
+        (README, ("resnet18", "resnet34"), ("Q2",)),
+        (OWN, ("resnet18", "resnet34"), ("Q2",)),
         (OWN, ("resnet18",), ("Q4",)),
         (OWN, ("resnet18", "authors"), ("Q5",)),
         (OWN, ("leak",), ("Q5",)),
@@ -80,10 +82,18 @@ def test_what_tuning_gains_in_the_readme():
     assert found.established and f"Tuned rates {said}" in README
 
 
-@pytest.mark.parametrize("part", ["resnet18", "switch"])
-def test_optimizers_under_random(part):
-    first = answers(read([STUDY / part]))[0]
-    (said,) = (text for text in first.details if text.startswith("Under random, "))
+@pytest.mark.parametrize(
+    ("parts", "question"),
+    [
+        (["resnet18"], "Q1"),
+        (["switch"], "Q1"),
+        (["resnet18", "resnet34"], "Q2"),
+    ],
+)
+def test_under_random(parts, question):
+    study = read([STUDY / part for part in parts])
+    found = next(a for a in answers(study) if a.question == question)
+    (said,) = (text for text in found.details if text.startswith("Under random, "))
     assert said in " ".join(OWN.split())
 
 
