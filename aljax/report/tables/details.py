@@ -7,13 +7,7 @@ import numpy as np
 import pandas as pd
 
 from aljax.report import names, wording
-from aljax.report.costs import (
-    MEMORY,
-    SECONDS,
-    common_units,
-    costs,
-    machines,
-)
+from aljax.report.costs import MEMORY, SECONDS, common_units, costs, machines
 from aljax.report.purchases import classes_bought, overlap, pool_shares
 from aljax.report.record import FOLDERS
 from aljax.report.runs import Study
