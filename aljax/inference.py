@@ -20,16 +20,15 @@ def make_predict(learner: Learner, devices: Devices) -> Callable:
         predict(variables, loss_params, images, indices) -> dict: logits `[B, K]`,
         embedding `[B, D]` and, with a module, predicted_loss `[B]` of
         `images[indices]`, without augmentation, by running statistics. `images` uint8
-        `[N, H, W, C]` lies on the devices. A recipe with passes also gives
+        `[N, H, W, C]` lies on the devices. A blueprint with passes also gives
         stochastic_logits `[B, T, K]`, and takes a key and the number of the batch.
     """
 
-    check_share("score_batch_size", learner.recipe.score_batch_size, devices.size)
-
-    passes = learner.recipe.passes
+    blueprint, passes = learner.blueprint, learner.blueprint.passes
+    check_share("score_batch_size", blueprint.score_batch_size, devices.size)
 
     def predict(variables, loss_params, images, indices, *drawn):
-        x = augment.normalise(images[indices], learner.recipe.mean, learner.recipe.std)
+        x = augment.normalise(images[indices], blueprint.mean, blueprint.std)
         features = learner.network.apply(variables, x)
         outputs = {"logits": features.logits, "embedding": features.embedding}
         if learner.module is not None:
@@ -80,7 +79,7 @@ def predict_all(
         batch_size: images per call; the last call is padded and the padding dropped.
         needs: which outputs to bring to the host.
         on_batch: called after each batch; may raise to stop.
-        key: on the devices, for the passes of a recipe that has them.
+        key: on the devices, for the passes of a blueprint that has them.
         ahead: batches that the devices may be given before their answers are awaited.
 
     Returns:

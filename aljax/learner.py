@@ -41,11 +41,11 @@ class Ranking:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Blueprint:
     """Everything that compiled programs are made of, and nothing else; hashable.
 
-    Two runs with equal recipes share their programs. A learner knows no configuration
-    but this one, so a field that is missing here cannot be used by a program either.
+    Two runs with equal blueprints share their programs. A learner knows no other
+    configuration, so a field that is missing here cannot be used by a program either.
     """
 
     model: str
@@ -70,9 +70,9 @@ class Recipe:
     passes: int = 0  # drawn by it for each image that is read
 
 
-def make_recipe(
+def make_blueprint(
     config: Config, dataset: Dataset, with_module: bool, stochastic: bool = False
-) -> Recipe:
+) -> Blueprint:
     """Picks what one member of a grid computes with, on the images of one dataset.
 
     Args:
@@ -83,7 +83,7 @@ def make_recipe(
     """
     settings, prediction = config.optimizers[config.optimizer], config.loss_prediction
     ranking = Ranking(prediction.weight, prediction.margin, prediction.detach_epoch)
-    return Recipe(
+    return Blueprint(
         model=config.model,
         width=config.width,
         precision=config.precision,
@@ -113,57 +113,57 @@ def _frozen(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Learner:
-    """A network, its loss prediction module and an optimizer, made by one recipe."""
+    """A network, its loss prediction module and an optimizer, made by one blueprint."""
 
-    recipe: Recipe
+    blueprint: Blueprint
     network: Any
     module: LossPredictionModule | None
     optimizer: optax.GradientTransformation
 
     def rate(self, epoch: jax.Array) -> jax.Array:
         """The learning rate after `epoch` epochs of a training."""
-        settings = OPTIMIZERS[self.recipe.optimizer](**dict(self.recipe.settings))
-        falls = step_decay(epoch, self.recipe.milestones, self.recipe.factor)
+        settings = OPTIMIZERS[self.blueprint.optimizer](**dict(self.blueprint.settings))
+        falls = step_decay(epoch, self.blueprint.milestones, self.blueprint.factor)
         return rate_in(settings, epoch) * falls
 
 
-def make_learner(recipe: Recipe) -> Learner:
-    """Builds the learner of a recipe.
+def make_learner(blueprint: Blueprint) -> Learner:
+    """Builds the learner of a blueprint.
 
     Raises:
         ValueError: the network cannot have dropout, and it is wanted.
     """
-    network = MODELS[recipe.model](
-        classes=recipe.classes,
-        width=recipe.width,
-        dtype=jnp.dtype(recipe.precision),
-        axis_name=AXIS if recipe.sync_batch_norm else None,
-        **_dropout(recipe),
+    network = MODELS[blueprint.model](
+        classes=blueprint.classes,
+        width=blueprint.width,
+        dtype=jnp.dtype(blueprint.precision),
+        axis_name=AXIS if blueprint.sync_batch_norm else None,
+        **_dropout(blueprint),
     )
     return Learner(
-        recipe,
+        blueprint,
         network,
-        LossPredictionModule() if recipe.ranking else None,
-        OPTIMIZERS[recipe.optimizer](**dict(recipe.settings)).direction(),
+        LossPredictionModule() if blueprint.ranking else None,
+        OPTIMIZERS[blueprint.optimizer](**dict(blueprint.settings)).direction(),
     )
 
 
-def _dropout(recipe: Recipe) -> dict[str, Any]:
+def _dropout(blueprint: Blueprint) -> dict[str, Any]:
     """The argument by which a network is given dropout, if it is to have some."""
-    if not recipe.dropout:
+    if not blueprint.dropout:
         return {}
-    known = inspect.signature(MODELS[recipe.model]).parameters
+    known = inspect.signature(MODELS[blueprint.model]).parameters
     if "dropout" not in known:
         raise ValueError(
-            f"--config.model: {recipe.model} takes no dropout, which --config.strategy "
-            "reads it with; give it a field `dropout`, a layer to call before its last "
-            "one, or choose another strategy."
+            f"--config.model: {blueprint.model} takes no dropout, which "
+            "--config.strategy reads it with; give it a field `dropout`, a layer to "
+            "call before its last one, or choose another strategy."
         )
-    return {"dropout": Dropout(recipe.dropout, AXIS)}
+    return {"dropout": Dropout(blueprint.dropout, AXIS)}
 
 
 def _image(learner: Learner) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct((1, *learner.recipe.image_shape), jnp.float32)
+    return jax.ShapeDtypeStruct((1, *learner.blueprint.image_shape), jnp.float32)
 
 
 def check_embedding(learner: Learner) -> None:
@@ -176,7 +176,7 @@ def check_embedding(learner: Learner) -> None:
     if features.embedding is None:
         raise ValueError(
             f"--config.strategy reads embeddings, but --config.model: "
-            f"{learner.recipe.model} has none; choose another strategy, or let the "
+            f"{learner.blueprint.model} has none; choose another strategy, or let the "
             "network's Features have an embedding."
         )
 
@@ -197,7 +197,7 @@ def init(learner: Learner, key: jax.Array) -> TrainState:
         stages = jax.eval_shape(learner.network.apply, variables, image).stages
         if not stages:
             raise ValueError(
-                f"--config.model: {learner.recipe.model} shows no stages, which the "
+                f"--config.model: {learner.blueprint.model} shows no stages, which the "
                 "loss prediction module reads; set --config.loss_prediction.train="
                 "needed and a strategy that does not read predicted losses, or let "
                 "the network's Features have stages."

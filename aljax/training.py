@@ -16,7 +16,7 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 
 from aljax import augment
-from aljax.learner import Learner, Recipe, TrainState
+from aljax.learner import Blueprint, Learner, TrainState
 from aljax.machine.devices import AXIS, EVERYWHERE, Devices, check_share, spmd
 from aljax.models import ranking_loss
 
@@ -84,9 +84,9 @@ def joint_loss(
             {"params": loss_params}, features.stages, detach
         )
         everyone = (lax.all_gather(x, AXIS, tiled=True) for x in (predicted, losses))
-        recipe = learner.recipe.ranking
-        ranking = ranking_loss(*everyone, count, recipe.margin)
-        share += recipe.weight * ranking / lax.axis_size(AXIS)
+        module = learner.blueprint.ranking
+        ranking = ranking_loss(*everyone, count, module.margin)
+        share += module.weight * ranking / lax.axis_size(AXIS)
     return share, (updated.get("batch_stats", {}), losses, features.logits)
 
 
@@ -136,9 +136,9 @@ def update(
     Returns:
         The new state, and (Σ cross-entropy, Σ right answers) over all devices.
     """
-    recipe = learner.recipe
+    blueprint = learner.blueprint
     count = lax.psum(mask.sum(), AXIS).astype(jnp.int32)
-    detach = recipe.ranking is not None and epoch >= recipe.ranking.detach_epoch
+    detach = blueprint.ranking is not None and epoch >= blueprint.ranking.detach_epoch
 
     def share(trained):
         return joint_loss(
@@ -150,7 +150,7 @@ def update(
     grads, (batch_stats, losses, logits) = jax.grad(share, has_aux=True)(trained)
     right = (logits.argmax(-1) == labels) * mask
     grads, *sums = _sum_over_devices((grads, (losses * mask).sum(), right.sum()))
-    if not recipe.sync_batch_norm:
+    if not blueprint.sync_batch_norm:
         batch_stats = _mean_of_seen(batch_stats, mask)
     descend = partial(_descend, learner, epoch, learner.rate(epoch))
     params, opt_state = descend(grads[0], state.opt_state, state.params)
@@ -178,22 +178,22 @@ class _Epoch(NamedTuple):
     draws: augment.Draws  # [S, B, …]
 
 
-def _draw_epoch(recipe: Recipe, key: jax.Array, labelled: LabelledSet) -> _Epoch:
+def _draw_epoch(blueprint: Blueprint, key: jax.Array, labelled: LabelledSet) -> _Epoch:
     order = epoch_order(jax.random.fold_in(key, 0), labelled)
-    steps = jnp.arange(steps_per_epoch(len(order), recipe.batch_size))
+    steps = jnp.arange(steps_per_epoch(len(order), blueprint.batch_size))
     keys = jax.vmap(partial(jax.random.fold_in, key))(1 + steps)
     draw = partial(
         augment.draw,
-        batch=recipe.batch_size,
-        padding=recipe.crop_padding,
-        flip=recipe.flip,
+        batch=blueprint.batch_size,
+        padding=blueprint.crop_padding,
+        flip=blueprint.flip,
     )
     return _Epoch(labelled.indices[order], keys, jax.vmap(draw)(keys))
 
 
-def _batch(recipe: Recipe, epoch: _Epoch, step, data_images, data_labels, count):
+def _batch(blueprint: Blueprint, epoch: _Epoch, step, data_images, data_labels, count):
     """This device's rows of the batch at `step` of an epoch, augmented."""
-    size = recipe.batch_size
+    size = blueprint.batch_size
     local = size // lax.axis_size(AXIS)
     first = lax.axis_index(AXIS) * local
     draws = jax.tree.map(
@@ -205,10 +205,10 @@ def _batch(recipe: Recipe, epoch: _Epoch, step, data_images, data_labels, count)
     images = augment.augment(
         data_images[chosen],
         draws,
-        recipe.crop_padding,
-        recipe.padding,
-        recipe.mean,
-        recipe.std,
+        blueprint.crop_padding,
+        blueprint.padding,
+        blueprint.mean,
+        blueprint.std,
     )
     return images, data_labels[chosen], mask
 
@@ -234,7 +234,7 @@ def make_train(learner: Learner, devices: Devices) -> Callable:
         LabelledSet, `key` belongs to the cycle. `state` is donated.
     """
 
-    recipe, batch_size = learner.recipe, learner.recipe.batch_size
+    blueprint, batch_size = learner.blueprint, learner.blueprint.batch_size
     check_share("batch_size", batch_size, devices.size)
 
     def train(state, images, labels, labelled, key, last_step):
@@ -242,14 +242,16 @@ def make_train(learner: Learner, devices: Devices) -> Callable:
         per_epoch = steps_per_epoch(labelled.count, batch_size)
 
         def run_epoch(epoch, carry):
-            drawn = _draw_epoch(recipe, jax.random.fold_in(key, epoch), labelled)
+            drawn = _draw_epoch(blueprint, jax.random.fold_in(key, epoch), labelled)
 
             def run_step(step, carry):
                 state, sums, bad_step = carry
                 position = step - epoch * per_epoch
-                batch = _batch(recipe, drawn, position, images, labels, labelled.count)
+                batch = _batch(
+                    blueprint, drawn, position, images, labels, labelled.count
+                )
                 dropout = None
-                if recipe.dropout:
+                if blueprint.dropout:
                     dropout = jax.random.fold_in(drawn.keys[position], DROPOUT)
                 state, (loss, right) = update(learner, state, *batch, epoch, dropout)
                 seen = jnp.minimum(labelled.count - position * batch_size, batch_size)

@@ -20,7 +20,7 @@ import numpy as np
 from aljax import augment
 from aljax.config import Config, LossPrediction
 from aljax.data import Data, Dataset, load
-from aljax.learner import init, make_learner, make_recipe
+from aljax.learner import init, make_blueprint, make_learner
 from aljax.machine.devices import EVERYWHERE, choose_devices, spmd
 from aljax.runs.folder import write_json
 from aljax.runs.provenance import provenance
@@ -62,7 +62,7 @@ def errors(ours: dict, exact: dict) -> dict[str, float]:
 
 def make_side(config: Config, dataset):
     """Fresh weights by a seed, and aljax's answer to a batch as PyTorch gives it."""
-    learner = make_learner(make_recipe(config, dataset, with_module=True))
+    learner = make_learner(make_blueprint(config, dataset, with_module=True))
 
     def run(trained, *rest):
         def share(trained):

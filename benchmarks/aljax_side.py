@@ -72,7 +72,7 @@ class Measured:
         self.flags = flags
         self.devices = machine.choose_devices(flags.devices)
         machine.connect(self.devices)
-        made = learner.make_learner(learner.make_recipe(config, dataset, True))
+        made = learner.make_learner(learner.make_blueprint(config, dataset, True))
         start = jax.jit(lambda key: learner.init(made, key))(jax.random.key(0))
         everything = training.LabelledSet(
             np.arange(flags.images, dtype=np.int32), np.int32(flags.images)

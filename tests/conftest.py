@@ -8,7 +8,7 @@ import pytest
 
 from aljax.config import Augmentation, Config, LossPrediction, Schedule
 from aljax.data import Dataset, channel_statistics
-from aljax.learner import Learner, TrainState, init, make_recipe
+from aljax.learner import Learner, TrainState, init, make_blueprint
 from aljax.machine.devices import AXIS
 from aljax.models.loss_prediction import LossPredictionModule
 from aljax.models.resnet import BasicBlock, ResNet
@@ -77,7 +77,7 @@ def tiny_learner(tiny_dataset) -> Learner:
     )
     config.optimizers["sgd"] = Sgd(learning_rate=0.02)
     return Learner(
-        make_recipe(config, tiny_dataset, with_module=True),
+        make_blueprint(config, tiny_dataset, with_module=True),
         ResNet(BasicBlock, (1, 1), len(CLASSES), width=8, axis_name=AXIS),
         LossPredictionModule(features=16),
         config.optimizers["sgd"].direction(),

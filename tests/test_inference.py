@@ -22,7 +22,7 @@ def setup(tiny_learner, tiny_dataset, draw_state):
     learner, devices, state = tiny_learner, choose_devices(1), draw_state(tiny_learner)
     indices = np.random.default_rng(1).permutation(240)[:COUNT]
     x = tiny_dataset.train_images[indices] / 255.0
-    x = ((x - learner.recipe.mean) / learner.recipe.std).astype(np.float32)
+    x = ((x - learner.blueprint.mean) / learner.blueprint.std).astype(np.float32)
 
     @jax.jit
     def plain(x):

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from aljax.config import Config, flatten, replace
-from aljax.learner import Recipe, make_recipe
+from aljax.learner import Blueprint, make_blueprint
 
 # Fields that no compiled program depends on, and why.
 NOT_COMPILED = {
@@ -61,17 +61,17 @@ def compiled_fields() -> dict[str, object]:
     }
 
 
-def recipe_of(config: Config, dataset) -> Recipe:
-    """The recipe of a learner that has all parts."""
-    return make_recipe(config, dataset, with_module=True, stochastic=True)
+def blueprint_of(config: Config, dataset) -> Blueprint:
+    """The blueprint of a learner that has all parts."""
+    return make_blueprint(config, dataset, with_module=True, stochastic=True)
 
 
 @pytest.mark.parametrize("name, other", compiled_fields().items())
 def test_every_field_of_a_program_makes_another_recipe(name, other, tiny_dataset):
     config = Config()
-    first = recipe_of(config, tiny_dataset)
-    assert first == recipe_of(Config(seed=7), tiny_dataset)
-    changed = recipe_of(replace(config, name, other), tiny_dataset)
+    first = blueprint_of(config, tiny_dataset)
+    assert first == blueprint_of(Config(seed=7), tiny_dataset)
+    changed = blueprint_of(replace(config, name, other), tiny_dataset)
     assert changed != first
     assert len({first, changed}) == 2
 
@@ -79,18 +79,18 @@ def test_every_field_of_a_program_makes_another_recipe(name, other, tiny_dataset
 def test_recipes_of_lists_are_hashable(tiny_dataset):
     config = replace(Config(), "schedule.milestones", [3, 5])
     tuples = replace(Config(), "schedule.milestones", (3, 5))
-    assert len({make_recipe(c, tiny_dataset, True) for c in (config, tuples)}) == 1
+    assert len({make_blueprint(c, tiny_dataset, True) for c in (config, tuples)}) == 1
 
 
 def test_settings_of_an_optimizer_that_is_not_chosen_do_not_matter(tiny_dataset):
     other = replace(Config(), "optimizers.adam.learning_rate", 3.0)
-    assert make_recipe(other, tiny_dataset, True) == make_recipe(
+    assert make_blueprint(other, tiny_dataset, True) == make_blueprint(
         Config(), tiny_dataset, True
     )
 
 
 def test_a_recipe_is_frozen(tiny_dataset):
-    recipe = make_recipe(Config(), tiny_dataset, with_module=False)
-    assert recipe.ranking is None and isinstance(recipe, Recipe)
+    blueprint = make_blueprint(Config(), tiny_dataset, with_module=False)
+    assert blueprint.ranking is None and isinstance(blueprint, Blueprint)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        recipe.width = 3
+        blueprint.width = 3

@@ -107,16 +107,18 @@ def distance(a: dict, b: dict) -> float:
 
 
 def make_step(optimizer: str):
-    """The learner's step with the recipe of an optimizer, and its first state."""
+    """The learner's step with the blueprint of an optimizer, and its first state."""
     pair = make_pair("resnet10", 3)
     settings = OPTIMIZERS[optimizer]()
-    recipe = dataclasses.replace(
-        pair.learner.recipe,
+    blueprint = dataclasses.replace(
+        pair.learner.blueprint,
         optimizer=optimizer,
         settings=tuple(vars(settings).items()),
     )
     direction = settings.direction()
-    learner = dataclasses.replace(pair.learner, recipe=recipe, optimizer=direction)
+    learner = dataclasses.replace(
+        pair.learner, blueprint=blueprint, optimizer=direction
+    )
     params, loss_params = pair.variables["params"], pair.module_variables["params"]
     devices = choose_devices(1)
     state = TrainState(

@@ -122,7 +122,7 @@ def images_of_step(setup, step: int, count: int):
     epoch_key = jax.random.fold_in(jax.random.key(KEY), 0)
     order = np.asarray(epoch_order(jax.random.fold_in(epoch_key, 0), labels))
     chosen = labels.indices[order[8 * step : min(8 * step + 8, count)]]
-    padding = setup.learner.recipe.crop_padding
+    padding = setup.learner.blueprint.crop_padding
     draws = augment.draw(jax.random.fold_in(epoch_key, 1 + step), 8, padding, True)
     images = setup.dataset.train_images[chosen]
     draws = jax.tree.map(lambda x: x[: len(chosen)], draws)
@@ -213,20 +213,20 @@ def two_devices(parts, dataset, start, counts):
 
     And, where each has statistics of its own, the states after one and two steps.
     """
-    direction = Sgd(**dict(parts["recipe"].settings)).direction()
+    direction = Sgd(**dict(parts["blueprint"].settings)).direction()
     learner = Learner(**parts, optimizer=direction)
     run = make_run(learner, dataset, count=2)
     results = [run(start, count, 3) for count in counts]
     own = dataclasses.replace(
         learner,
         network=learner.network.clone(axis_name=None),
-        recipe=dataclasses.replace(learner.recipe, sync_batch_norm=False),
+        blueprint=dataclasses.replace(learner.blueprint, sync_batch_norm=False),
     )
     step = make_run(own, dataset, count=2)
     first, _ = step(start, counts[-1], 1)
     apart = first, step(first, counts[-1], 2)[0]
     odd = dataclasses.replace(
-        learner, recipe=dataclasses.replace(learner.recipe, batch_size=7)
+        learner, blueprint=dataclasses.replace(learner.blueprint, batch_size=7)
     )
     images, refusal = (dataset.train_images, dataset.train_labels), None
     try:

@@ -19,7 +19,7 @@ from pathlib import Path
 from aljax.grid import Run
 from aljax.launch.task import task_command
 from aljax.machine.devices import usable_cores
-from aljax.machine.preemption import PREEMPTED, SIGNALS, Preempted, Preemption
+from aljax.machine.preemption import PARENT, PREEMPTED, SIGNALS, Preempted, Preemption
 
 _POLL_SECONDS = 0.1
 # Exit statuses of a process that a signal ended before it listened to any.
@@ -123,7 +123,7 @@ def carry_out(
             # Alone, even where srun or mpirun has started this process.
             command = [*task_command(argv), "--processes=1", "--noreport"]
             command.append(f"--only={first.folder}")
-            environment = os.environ | share.environment()
+            environment = os.environ | share.environment() | {PARENT: str(os.getpid())}
             try:
                 process = subprocess.Popen(command, env=environment)
             except OSError as error:  # others may have room for it

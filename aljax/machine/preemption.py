@@ -4,12 +4,15 @@ import os
 import signal
 import socket
 import threading
+import time
 from typing import Any
 
 from aljax.machine.terminal import complain
 
 PREEMPTED = 75  # exit status of a process that saved its state and stopped
+PARENT = "ALJAX_PARENT"  # the process whose end asks this one to stop
 INTERRUPTED = 130  # of one that was interrupted twice, as shells count it
+_WATCH_SECONDS = 1.0
 SIGNALS = (
     signal.SIGTERM,
     signal.SIGINT,
@@ -41,7 +44,7 @@ class Preemption:
         self._ends_process, self._interrupts = ends_process, 0
 
     def install(self) -> dict[int, Any]:
-        """Listens to SIGNALS; returns who did before.
+        """Listens to SIGNALS and for the end of PARENT; returns who listened before.
 
         SIGHUP stays ignored where it is, as under nohup.
         """
@@ -54,6 +57,8 @@ class Preemption:
         tell.setblocking(False)
         self._tell, self._wakeup = tell, signal.set_wakeup_fd(tell.fileno())
         threading.Thread(target=self._listen, args=(hear,), daemon=True).start()
+        if parent := os.environ.get(PARENT):
+            threading.Thread(target=self._watch, args=(parent,), daemon=True).start()
         return before
 
     def uninstall(self, before: dict[int, Any]) -> None:
@@ -67,6 +72,11 @@ class Preemption:
         """Raises Preempted if this process was asked to stop; nothing is saved."""
         if self.requested:
             raise Preempted
+
+    def _watch(self, parent: str) -> None:
+        while str(os.getppid()) == parent:
+            time.sleep(_WATCH_SECONDS)
+        self.requested = True
 
     def _receive(self, number, frame) -> None:
         again, self.requested = self._interrupts > 1, True

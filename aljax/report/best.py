@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from aljax.report.record import Unit
 from aljax.report.statistics import LEVEL, holm, paired
-
-Unit = tuple[int, int]  # seed and trial
 
 
 def ahead(values: Sequence[Mapping[Unit, float]], best: int) -> list[bool]:

@@ -20,14 +20,13 @@ from aljax.report.matches import (
     Block,
     Match,
     Sides,
-    Unit,
     begun,
     blocks_of,
     levels,
     pair_runs,
     part_of,
 )
-from aljax.report.record import Record
+from aljax.report.record import Record, Unit
 from aljax.report.settings import IMAGES, Cell, Setting, own_settings
 from aljax.report.statistics import (
     FEWEST,

@@ -5,9 +5,8 @@ from collections.abc import Collection
 import numpy as np
 import pandas as pd
 
-from aljax.report.best import Unit
 from aljax.report.names import listed
-from aljax.report.record import FOLDERS, Record
+from aljax.report.record import FOLDERS, Record, Unit
 from aljax.report.settings import Setting
 from aljax.report.statistics import FEWEST, pareto
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from aljax.report import names
-from aljax.report.record import FOLDERS, Record
+from aljax.report.record import FOLDERS, Record, Unit
 from aljax.report.settings import Cell, Setting
 from aljax.report.statistics import FEWEST
 
@@ -30,7 +30,6 @@ NAMES = {
 }
 QUORUM = 2 / 3  # of all pairs, that have the strategies under which they are compared
 Block = tuple[str, ...]  # values of OTHERS
-Unit = tuple[int, int]  # seed and trial
 Sides = Sequence[Sequence[Record]]  # two, of runs in any state
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from aljax.report import names, sentences, wording
-from aljax.report.best import Unit, ahead
+from aljax.report.best import ahead
 from aljax.report.costs import machines
 from aljax.report.leaks import bar
 from aljax.report.matches import shared
-from aljax.report.record import Record
+from aljax.report.record import Record, Unit
 from aljax.report.sentences import FEW, shown_strategies
 from aljax.report.settings import Setting
 from aljax.report.statistics import (

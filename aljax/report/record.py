@@ -11,6 +11,7 @@ import numpy as np
 from aljax import metrics
 
 FOLDERS = ("model", "optimizer", "strategy")  # what names a run's folder
+Unit = tuple[int, int]  # seed and trial
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,7 @@ class Record:
         return self.config["seed"]
 
     @property
-    def unit(self) -> tuple[int, int]:
+    def unit(self) -> Unit:
         """What pairs it with other runs: seed and trial give images and weights."""
         return self.seed, self.trial
 

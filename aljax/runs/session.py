@@ -11,12 +11,12 @@ from aljax.config import Config
 from aljax.data import Dataset
 from aljax.inference import make_predict
 from aljax.learner import (
-    Recipe,
+    Blueprint,
     TrainState,
     check_embedding,
     init,
+    make_blueprint,
     make_learner,
-    make_recipe,
     restart,
 )
 from aljax.machine.clock import CompileClock, memory_bytes
@@ -51,22 +51,22 @@ class TooLarge(Unfit):
     """It takes more memory than its devices have."""
 
 
-def check_memory(recipe: Recipe, devices: int, available: int) -> None:
+def check_memory(blueprint: Blueprint, devices: int, available: int) -> None:
     """Refuses batches that cannot fit, whatever else is in memory: ValueError.
 
     Training keeps two arrays of the first stage at least: its images and their
     gradient; scoring keeps one.
 
     Args:
-        recipe: gives the sizes.
+        blueprint: gives the sizes.
         devices: that share a batch.
         available: memory of a device, in bytes.
     """
-    height, width, _ = recipe.image_shape
-    value_bytes = 2 if recipe.precision == "bfloat16" else 4
-    image = height * width * recipe.width * value_bytes
+    height, width, _ = blueprint.image_shape
+    value_bytes = 2 if blueprint.precision == "bfloat16" else 4
+    image = height * width * blueprint.width * value_bytes
     for field, arrays in (("batch_size", 2), ("score_batch_size", 1)):
-        size = getattr(recipe, field)
+        size = getattr(blueprint, field)
         least = arrays * size * image // devices
         if least > available:
             fit = available * devices // (arrays * image)
@@ -100,7 +100,7 @@ class Session:
         self.images = replicate(images, devices)
         labels = np.concatenate([dataset.train_labels, dataset.test_labels])
         self.labels = replicate(labels, devices)
-        self._programs: dict[Recipe, Programs] = {}
+        self._programs: dict[Blueprint, Programs] = {}
 
     @property
     def pool_size(self) -> int:
@@ -111,7 +111,7 @@ class Session:
         return self.pool_size + np.arange(len(self.dataset.test_labels))
 
     def programs(self, config: Config) -> Programs:
-        """The programs of a configuration; equal recipes share them.
+        """The programs of a configuration; equal blueprints share them.
 
         Raises:
             TooLarge: a batch is larger than the memory there is.
@@ -122,17 +122,17 @@ class Session:
         stochastic = STRATEGIES[config.strategy].stochastic
         always = config.loss_prediction.train == "always"
         with_module = always or "predicted_loss" in needs
-        recipe = make_recipe(config, self.dataset, with_module, stochastic)
-        if recipe not in self._programs:
+        blueprint = make_blueprint(config, self.dataset, with_module, stochastic)
+        if blueprint not in self._programs:
             (least,) = largest(-memory_bytes())  # of all processes
-            check_memory(recipe, self.devices.size, -least)
-            learner = make_learner(recipe)
+            check_memory(blueprint, self.devices.size, -least)
+            learner = make_learner(blueprint)
             if "embedding" in needs:
                 check_embedding(learner)
             start = jax.jit(lambda key: init(learner, key))
             earlier = self.paces(kind_of(config, self.devices))
             self.console.compiling(config, earlier)
-            self._programs[recipe] = Programs(
+            self._programs[blueprint] = Programs(
                 jax.eval_shape(start, jax.random.key(0)),
                 start,
                 jax.jit(lambda state: restart(learner, state)),
@@ -140,7 +140,7 @@ class Session:
                 make_predict(learner, self.devices),
                 stochastic,
             )
-        return self._programs[recipe]
+        return self._programs[blueprint]
 
     def asking(self) -> Callable[[], None]:
         """What to call after each batch: `check_preemption`, but by the clock.

@@ -118,6 +118,7 @@ def stop(*_):
     pathlib.Path(name + ".stopped").touch()
     sys.exit({stopped})
 signal.signal(signal.SIGTERM, stop)
+assert os.environ["ALJAX_PARENT"] == str(os.getppid())
 cores = sorted(os.sched_getaffinity(0))
 pathlib.Path(name + ".cores").write_text(repr((cores, sys.argv[1:])))
 time.sleep({seconds})

@@ -74,6 +74,31 @@ print(preemption.requested)
 """
 
 
+def test_a_process_that_lost_its_parent_is_to_stop():
+    family = subprocess.run(
+        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, timeout=60
+    )  # which awaits the child too: it holds the same pipe
+    assert family.returncode == -signal.SIGKILL
+    assert family.stdout.split() == ["busy", "False", "alone"]
+
+
+CHILD = (
+    BUSY.format(rounds=10)
+    + """
+import os, signal, time
+os.kill(os.getppid(), signal.SIGKILL)
+while not preemption.requested:
+    time.sleep(0.05)
+print("alone", flush=True)
+"""
+)
+PARENT = f"""
+import os, subprocess, sys
+own = os.environ | {{"ALJAX_PARENT": str(os.getpid())}}
+subprocess.run([sys.executable, "-c", {CHILD!r}], env=own)
+"""
+
+
 @pytest.mark.slow
 def test_a_hangup_saves_and_the_same_command_goes_on(programs, tmp_path):
     arguments = command(programs, tmp_path / "w")

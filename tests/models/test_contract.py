@@ -34,9 +34,9 @@ class Bare(nn.Module):
 
 @pytest.fixture
 def bare(tiny_learner, monkeypatch):
-    """The recipe of a bare network without a loss prediction module."""
+    """The blueprint of a bare network without a loss prediction module."""
     monkeypatch.setitem(MODELS, "bare", Bare)
-    return dataclasses.replace(tiny_learner.recipe, model="bare", ranking=None)
+    return dataclasses.replace(tiny_learner.blueprint, model="bare", ranking=None)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -89,7 +89,7 @@ def test_logits_are_enough_to_train_and_score(bare, tiny_dataset):
 
 
 def test_a_module_that_predicts_losses_wants_stages(bare, tiny_learner):
-    recipe = dataclasses.replace(bare, ranking=tiny_learner.recipe.ranking)
+    blueprint = dataclasses.replace(bare, ranking=tiny_learner.blueprint.ranking)
     with pytest.raises(ValueError, match="--config.model: bare shows no stages") as e:
-        init(make_learner(recipe), jax.random.key(0))
+        init(make_learner(blueprint), jax.random.key(0))
     assert "loss_prediction.train=needed" in str(e.value)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from aljax.config import Config
-from aljax.learner import make_learner, make_recipe
+from aljax.learner import make_blueprint, make_learner
 from aljax.machine.devices import AXIS
 from aljax.models import MODELS, Dropout
 from aljax.models.resnet import BasicBlock, ResNet
@@ -46,20 +46,20 @@ def test_without_an_rng_nothing_is_left_out():
     np.testing.assert_array_equal(Dropout(0.5, AXIS).apply({}, ROWS), ROWS)
 
 
-def recipes(dataset):
+def blueprints(dataset):
     config = Config(width=4)
-    plain = make_recipe(config, dataset, with_module=False)
-    return plain, make_recipe(config, dataset, with_module=False, stochastic=True)
+    plain = make_blueprint(config, dataset, with_module=False)
+    return plain, make_blueprint(config, dataset, with_module=False, stochastic=True)
 
 
 def test_recipes_have_it_only_where_it_is_asked_for(tiny_dataset):
-    plain, stochastic = recipes(tiny_dataset)
+    plain, stochastic = blueprints(tiny_dataset)
     assert (plain.dropout, plain.passes) == (0, 0)
     assert (stochastic.dropout, stochastic.passes) == (0.5, 20)
     other = dataclasses.replace(Config(width=4))
     other.query.passes, other.query.dropout = 7, 0.1
-    assert make_recipe(other, tiny_dataset, False) == plain
-    assert make_recipe(other, tiny_dataset, False, True) != stochastic
+    assert make_blueprint(other, tiny_dataset, False) == plain
+    assert make_blueprint(other, tiny_dataset, False, True) != stochastic
     assert make_learner(plain).network.dropout is None
     assert make_learner(stochastic).network.dropout == Dropout(0.5, AXIS)
 
@@ -67,7 +67,7 @@ def test_recipes_have_it_only_where_it_is_asked_for(tiny_dataset):
 def test_a_network_with_dropout_is_the_same_without_an_rng(tiny_dataset, monkeypatch):
     small = partial(ResNet, BasicBlock, (1,))
     monkeypatch.setitem(MODELS, Config().model, small)  # what takes long is compiling
-    plain, stochastic = (make_learner(r).network for r in recipes(tiny_dataset))
+    plain, stochastic = (make_learner(r).network for r in blueprints(tiny_dataset))
     x = jnp.ones((2, 32, 32, 1))
     variables = plain.init(jax.random.key(0), x)
     again = stochastic.init(jax.random.key(0), x)
@@ -82,6 +82,7 @@ def test_a_network_that_takes_none_is_refused(tiny_dataset, monkeypatch):
         raise AssertionError("is not made")
 
     monkeypatch.setitem(MODELS, "bare", bare)
-    recipe = make_recipe(Config(model="bare"), tiny_dataset, False, stochastic=True)
+    config = Config(model="bare")
+    blueprint = make_blueprint(config, tiny_dataset, False, stochastic=True)
     with pytest.raises(ValueError, match="config.model: bare takes no dropout"):
-        make_learner(recipe)
+        make_learner(blueprint)

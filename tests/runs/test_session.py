@@ -3,7 +3,7 @@
 import pytest
 
 from aljax.config import Config
-from aljax.learner import make_recipe
+from aljax.learner import make_blueprint
 from aljax.machine.clock import memory_bytes
 from aljax.machine.preemption import Preempted
 from aljax.runs import session as sessions
@@ -12,8 +12,8 @@ from aljax.runs.session import check_memory
 GIB = 2**30
 
 
-def recipe(dataset, **fields):
-    return make_recipe(Config(**fields), dataset, with_module=False)
+def blueprint(dataset, **fields):
+    return make_blueprint(Config(**fields), dataset, with_module=False)
 
 
 # An image takes 32 x 32 x 64 x 4 B = 256 KiB in the first stage; training keeps two.
@@ -31,10 +31,10 @@ def recipe(dataset, **fields):
 )
 def test_batches_beyond_memory(fields, devices, field, tiny_dataset):
     if field is None:
-        check_memory(recipe(tiny_dataset, **fields), devices, 16 * GIB)
+        check_memory(blueprint(tiny_dataset, **fields), devices, 16 * GIB)
         return
     with pytest.raises(ValueError, match=f"--config.{field}.*of 16 GiB.*choose"):
-        check_memory(recipe(tiny_dataset, **fields), devices, 16 * GIB)
+        check_memory(blueprint(tiny_dataset, **fields), devices, 16 * GIB)
 
 
 def test_memory_is_that_of_this_machine():

@@ -62,7 +62,7 @@ def _learner(model: str, precision: str):
 
     from aljax.config import Config
     from aljax.data import Dataset
-    from aljax.learner import make_learner, make_recipe
+    from aljax.learner import make_blueprint, make_learner
 
     images, labels = np.zeros((1, 32, 32, 3), np.uint8), np.zeros(1, np.int32)
     classes = tuple(map(str, range(10)))
@@ -74,7 +74,7 @@ def _learner(model: str, precision: str):
         batch_size=BATCH,
         score_batch_size=SCORE_BATCH,
     )
-    return make_learner(make_recipe(config, data, with_module=True))
+    return make_learner(make_blueprint(config, data, with_module=True))
 
 
 def _compile(model: str, precision: str, phase: str, count: int):
@@ -107,7 +107,7 @@ def _compile(model: str, precision: str, phase: str, count: int):
     learner = _learner(model, precision)
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(partial(init, learner), key)
-    images = jax.ShapeDtypeStruct((POOL, *learner.recipe.image_shape), jnp.uint8)
+    images = jax.ShapeDtypeStruct((POOL, *learner.blueprint.image_shape), jnp.uint8)
     if phase == "score":
         given = put((state.variables, state.loss_params, images))
         indices = put(integers(SCORE_BATCH), SPLIT)

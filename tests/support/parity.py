@@ -24,7 +24,7 @@ import numpy as np
 
 from aljax.config import Config
 from aljax.data import Dataset
-from aljax.learner import Learner, make_recipe
+from aljax.learner import Learner, make_blueprint
 from aljax.machine.devices import AXIS
 from aljax.models import MODELS, LossPredictionModule, ResNet
 from aljax.models.resnet import BasicBlock
@@ -99,7 +99,7 @@ def make_pair(name: str, channels: int) -> Pair:
     stages = jax.eval_shape(network.apply, variables, image).stages
     module_variables = weights(jax.eval_shape(module.init, key, stages), random)
     learner = Learner(
-        recipe=make_recipe(config, _nothing(channels), with_module=True),
+        blueprint=make_blueprint(config, _nothing(channels), with_module=True),
         network=network,
         module=module,
         optimizer=config.optimizers[config.optimizer].direction(),

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from aljax.report import names, wording
-from aljax.report.best import Unit, established
+from aljax.report.best import established
 from aljax.report.costs import MEMORY, SECONDS, costs, machines
 from aljax.report.leaks import bar
-from aljax.report.record import FOLDERS, Record
+from aljax.report.record import FOLDERS, Record, Unit
 from aljax.report.settings import Cell, Setting
 from aljax.report.statistics import (
     FEWEST_DRAWN,
