@@ -172,6 +172,12 @@ def _check_counts(config: Config) -> None:
             f"{config.initial} initial labels and leave one to train on; lower it, or "
             "raise --config.initial."
         )
+    if config.validation and config.reset == "never":
+        raise ValueError(
+            f"--config.validation: the {config.validation} images that a trial holds "
+            "out were trained on by the trials before it, whose weights go on under "
+            "reset=never; set it to 0, or choose another --config.reset."
+        )
     if config.pool_subset is not None and config.pool_subset < config.budget:
         raise ValueError(
             f"--config.pool_subset: {config.pool_subset} images cannot fill a budget "
@@ -183,12 +189,12 @@ def _check_counts(config: Config) -> None:
 def _check_query(config: Config) -> None:
     check_options(config.query)
     strategy, noise = STRATEGIES[config.strategy], config.query.noise
-    if noise != "none" and strategy.needs and strategy.score is None:
-        scored = [name for name, other in STRATEGIES.items() if other.score]
+    if noise != "none" and strategy.needs and not strategy.draws:
+        draws = [name for name, other in STRATEGIES.items() if other.draws]
         raise ValueError(
             f"--config.query.noise: {noise!r} draws by the score of an image alone, "
-            f"which {config.strategy} does not have; set it to none, or choose one of: "
-            f"{', '.join(scored)}."
+            f"which {config.strategy} does not do; set it to none, or choose one of: "
+            f"{', '.join(draws)}."
         )
 
 

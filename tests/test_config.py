@@ -188,6 +188,12 @@ def test_nothing_left_to_train_on():
     validate(Config(initial=500, validation=499))
 
 
+def test_held_out_images_are_not_those_of_earlier_trials():
+    message = refusal(Config(initial=500, validation=200, reset="never"))
+    assert "--config.validation: the 200 images" in message and "reset=never" in message
+    validate(Config(initial=500, validation=200, reset="trial"))
+
+
 def test_pool_subset_below_the_budget():
     message = refusal(Config(budget=500, pool_subset=499))
     assert "--config.pool_subset: 499" in message

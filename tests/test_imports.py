@@ -179,8 +179,9 @@ def test_report_reads_only_what_runs_left():
     [
         (("shard_map", "pmap", "jax.devices", "NamedSharding("), ("devices",)),
         (("process_index", "process_count", "multihost"), ("devices", "processes")),
+        (("sched_getaffinity",), ("devices",)),
     ],
-    ids=["devices", "processes"],
+    ids=["devices", "processes", "cores"],
 )  # fmt: skip
 def test_only_the_machine_room_knows(words, files):
     for path in ROOT.rglob("*.py"):

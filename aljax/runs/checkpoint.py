@@ -21,18 +21,21 @@ from absl import logging
 
 from aljax.learner import TrainState
 from aljax.machine.processes import done_by_first
+from aljax.runs.folder import Damaged
 
 # What a full disk, or one that has gone, makes system calls say.
 _LOST = ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "ESTALE")
+# What they say of a save that was copied by half: not the disk, the save is at fault.
+_INCOMPLETE = ("ENOENT", "ENOTDIR", "EISDIR")
 
 
-class NotSaved(OSError):
-    """A save could not be written; those before it are as they were."""
+class DiskFailed(OSError):
+    """A save could not be written or read; those that there are stay as they are."""
 
 
 def disk_failed(error: OSError) -> bool:
     """Whether the disk is to blame: it is full, or it has gone."""
-    return isinstance(error, NotSaved) or errno.errorcode.get(error.errno) in _LOST
+    return isinstance(error, DiskFailed) or errno.errorcode.get(error.errno) in _LOST
 
 
 @dataclass
@@ -74,11 +77,16 @@ def _digest(arrays: dict[str, np.ndarray]) -> int:
     return crc
 
 
+def _number(error: Exception) -> int | None:
+    """The operating system's number of what went wrong; None: it was something else."""
+    told = re.search(r"os_error_code='(\d+)'", str(error))
+    return int(told[1]) if told else getattr(error, "errno", None)
+
+
 def _reason(error: Exception) -> str:
     """Why a save failed, without the names of files that only a library knows."""
-    number = re.search(r"os_error_code='(\d+)'", str(error))
-    if number:
-        return os.strerror(int(number[1]))
+    if number := _number(error):
+        return os.strerror(number)
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error).splitlines() or [""])[0][:300]
@@ -118,13 +126,13 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turns whatever went wrong, also in the thread that writes, into NotSaved."""
+        """Turns whatever went wrong, also in the thread that writes, to DiskFailed."""
         try:
             yield
         # What a full disk raises is up to three libraries below.
         except Exception as error:  # noqa: BLE001
             reason = _reason(error)
-            raise NotSaved(f"{self._folder} cannot be written ({reason})") from error
+            raise DiskFailed(f"{self._folder} cannot be written ({reason})") from error
 
     @done_by_first
     def restore(self, like: TrainState) -> Saved | None:
@@ -135,13 +143,24 @@ class Checkpoints:
 
         Returns:
             None where there is no good one.
+
+        Raises:
+            Damaged: it is good, but of another network.
+            DiskFailed: the disk does not give what may be a good one.
         """
         for tick in sorted(self._manager.all_steps(), reverse=True):
             try:
                 return self._read(tick, like)
+            except (Damaged, MemoryError):
+                raise
             # What a damaged file raises is up to three libraries below; whatever it
             # is, this save cannot be used and the one before it may.
             except Exception as error:  # noqa: BLE001
+                number = _number(error)
+                if number and errno.errorcode.get(number) not in _INCOMPLETE:
+                    reason = os.strerror(number)
+                    failed = f"{self._folder} cannot be read ({reason})"
+                    raise DiskFailed(failed) from error
                 reason = (str(error).splitlines() or [""])[0][:200]
                 logging.warning(
                     "checkpoint %s is damaged (%s: %s); falling back to the one before",
@@ -167,9 +186,14 @@ class Checkpoints:
         names = [
             jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves
         ]
-        for name, (_, leaf) in zip(names, leaves, strict=True):
-            if arrays[name].shape != leaf.shape or arrays[name].dtype != leaf.dtype:
-                raise ValueError(f"{name} is not of the shape {leaf.shape}")
+        found = {name: (x.shape, x.dtype) for name, x in arrays.items()}
+        wanted = [(leaf.shape, leaf.dtype) for _, leaf in leaves]
+        if found != dict(zip(names, wanted, strict=True)):
+            raise Damaged(
+                f"{self._folder.parent}: its weights are of another network than "
+                "--config.model makes now; bring that one back, or delete this folder "
+                "to begin the run again."
+            )
         state = jax.tree_util.tree_unflatten(structure, [arrays[n] for n in names])
         return Saved(state, labelled, Progress(**meta))
 

@@ -141,6 +141,8 @@ class Trial:
     def diverged(self, what: str, step: int) -> Diverged:
         """The error to raise where numbers went wrong in a step, with advice."""
         config = self.config
+        if not self.progress.cycle:
+            return Diverged(f"{self.run.folder}: {what} drawing the first weights.")
         epoch = step // steps_per_epoch(len(self.training), config.batch_size) + 1
         settings = vars(config.optimizers[config.optimizer]).items()
         rates = " or ".join(

@@ -140,10 +140,13 @@ def search(
 
     Returns:
         Their positions in order, and A afterwards.
+
+    Raises:
+        ValueError: λ is too small for float32.
     """
     begun = program(begin, query.devices, (SPLIT, SPLIT, EVERYWHERE), (SPLIT,) * 3)
     *state, free = begun(*(padded(x, size) for x in rows), np.int32(len(rows[0])))
-    specs = (*(SPLIT,) * 3, *(EVERYWHERE,) * 4), (SPLIT, EVERYWHERE)
+    specs = (*(SPLIT,) * 3, *(EVERYWHERE,) * 4), (SPLIT, EVERYWHERE, EVERYWHERE)
     step = program(steps, query.devices, *specs, sign, STEPS)
     chosen = np.zeros(0, np.int64)
     while len(chosen) < count:
@@ -152,7 +155,13 @@ def search(
         known = (inverse, target, inverse @ target @ inverse)
         known = (x.astype(np.float32) for x in known)
         number = min(STEPS, count - len(chosen))
-        free, picks = step(*state, free, *known, np.int32(number))
+        free, picks, finite = step(*state, free, *known, np.int32(number))
+        if not finite:
+            raise ValueError(
+                f"--config.query.regularisation: {query.options.regularisation:g} is "
+                "lost in rounding beside the embeddings of this network, so bait "
+                "cannot tell what an image is worth; raise it. Nothing was bought."
+            )
         picks = np.asarray(picks)[:number]
         share, h = (x[picks].astype(np.float64) for x in rows)
         v = (share[..., None] * h[:, None, None]).reshape(-1, len(start))
@@ -212,12 +221,13 @@ def steps(sign, most, share, h, free, inverse, target, middle, number):
         number: how many steps.
 
     Returns:
-        The new `free`, and the positions `[most]`.
+        The new `free`, the positions `[most]`, and whether all numbers were finite:
+        1 − S of an image in A is positive, but rounding may take it below 0.
     """
     rank, columns = share.shape[1:]
 
     def step(i, carry):
-        s, t, inverse, free, picks = carry
+        s, t, inverse, free, picks, finite = carry
         value = jnp.where(free, effect(sign, s, t), -jnp.inf)
         best = value.argmax()[None]
         found = value[best], first_row(h) + best, share[best], h[best]
@@ -238,8 +248,9 @@ def steps(sign, most, share, h, free, inverse, target, middle, number):
         s += sign * times(a, transposed(a))
         inverse += sign * dot(w.T, w.T)
         free = put(free, position[None], False)
-        return s, t, inverse, free, picks.at[i].set(position)
+        finite &= jnp.isfinite(root).all()
+        return s, t, inverse, free, picks.at[i].set(position), finite
 
     s, t = quadratic(share, h, inverse), quadratic(share, h, middle)
-    carry = s, t, inverse, free, jnp.zeros(most, jnp.int32)
+    carry = s, t, inverse, free, jnp.zeros(most, jnp.int32), jnp.bool_(True)
     return lax.fori_loop(0, number, step, carry)[3:]

@@ -11,10 +11,11 @@ share all layers before it. Every image and pass has its own mask, as in the aut
 code. Evaluation and all other strategies use the network without dropout.
 """
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+
+from aljax.machine.devices import cores
 
 BLOCK = 1024  # images that a thread takes at a time
 
@@ -37,7 +38,7 @@ def mutual_information(stochastic_logits: np.ndarray) -> np.ndarray:
         block = stochastic_logits[start : start + BLOCK].transpose(2, 1, 0)
         found[start : start + BLOCK] = _divergence(block.astype(np.float64, order="C"))
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
+    with ThreadPoolExecutor(cores()) as threads:
         list(threads.map(of_block, range(0, len(found), BLOCK)))
     return np.maximum(found, 0)  # which rounding may not keep
 

@@ -62,5 +62,6 @@ def perturbed(
     uniform = random.random_raw(len(scores))
     draws = random.random_raw(len(scores))
     gumbel = -np.log(-np.log((uniform + 0.5) * 2.0**-64))
+    scores = np.asarray(scores, np.float64)
     least = scores.min() if least is None else least
     return _LOG_PROBABILITY[noise](scores - least, beta, draws) + gumbel

@@ -45,7 +45,7 @@ def by_score(
             wanted = perturbed(score(values), *noise, least)
         return highest(wanted, query.budget, query.random)
 
-    return Strategy(select, frozenset({output}), score_all)
+    return Strategy(select, frozenset({output}), score_all, draws=True)
 
 
 def split(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

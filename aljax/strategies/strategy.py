@@ -61,11 +61,13 @@ class Strategy:
             if it reads those of the labelled images too.
         score: what it thinks of each candidate, `[N]`, larger = more wanted, kept with
             what is bought; None where it has no score for an image alone.
+        draws: whether `select` draws by the score where `config.query.noise` says so.
     """
 
     select: Callable[[Query], np.ndarray]
     needs: frozenset[str] = frozenset()
     score: Callable[[Outputs], np.ndarray] | None = None
+    draws: bool = False
 
     def __post_init__(self):
         known = (*(f.name for f in fields(Outputs)), "labelled")
@@ -92,7 +94,8 @@ def highest(scores: np.ndarray, budget: int, random: np.random.Philox) -> np.nda
     The order of equal scores is drawn: a pool sorted by class would else be bought
     class by class.
     """
-    draws, wanted = random.random_raw(len(scores)), -np.asarray(scores)
+    # Whole numbers and truth values have no negative that sorts them backwards.
+    draws, wanted = random.random_raw(len(scores)), -np.asarray(scores, np.float64)
     last = np.partition(wanted, budget - 1)[budget - 1]
     enough = np.flatnonzero(~(wanted > last))  # of some that tie with it, too many
     return enough[np.lexsort((draws[enough], wanted[enough]))[:budget]]

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from aljax.runs.checkpoint import Checkpoints, NotSaved
+from aljax.runs.checkpoint import Checkpoints, DiskFailed
 from tests.runs.test_interruption import command, undisturbed
 from tests.support import together
 
@@ -36,7 +36,7 @@ def check_stopped(process):
 
 def test_the_sentence_names_no_file_that_only_a_library_knows(tmp_path):
     hidden = str(tmp_path / "4.orbax-checkpoint-tmp" / "_CHECKPOINT_METADATA")
-    with pytest.raises(NotSaved) as caught, Checkpoints(tmp_path)._writing():
+    with pytest.raises(DiskFailed) as caught, Checkpoints(tmp_path)._writing():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), hidden)
     assert str(caught.value) == (
         f"{tmp_path} cannot be written (No such file or directory)"

@@ -8,8 +8,9 @@ import pytest
 from aljax.config import replace
 from aljax.grid import expand
 from aljax.machine.preemption import Preempted, Preemption
+from aljax.runs.checkpoint import Checkpoints, DiskFailed
 from aljax.runs.experiment import run_group
-from aljax.runs.folder import RunFolder
+from aljax.runs.folder import Damaged, RunFolder
 from aljax.runs.lock import locked
 from tests.support.tiny import CONFIG, results, run
 
@@ -134,6 +135,31 @@ def test_all_checkpoints_damaged_begins_again(session, undisturbed, tmp_path):
         damage_by_truncation(save)
     (rows,) = run(session, CONFIG, tmp_path)
     assert results(rows) == results(undisturbed[1])
+
+
+def test_a_disk_that_does_not_answer_is_no_damaged_checkpoint(
+    session, undisturbed, tmp_path, monkeypatch
+):
+    """Nothing is deleted, or begun again, for what may be read another time."""
+    _, saves = interrupt(session, tmp_path)
+
+    def fail(*args):
+        raise ValueError("NOT_FOUND: reading … [os_error_code='5']")  # as tensorstore
+
+    with monkeypatch.context() as patch, pytest.raises(DiskFailed) as caught:
+        patch.setattr(Checkpoints, "_read", fail)
+        run(session, CONFIG, tmp_path)
+    assert str(caught.value).endswith("cannot be read (Input/output error)")
+    assert all((save / "arrays").is_dir() for save in saves)
+    (rows,) = run(session, CONFIG, tmp_path)
+    assert results(rows) == results(undisturbed[1])
+
+
+def test_a_checkpoint_of_another_network_is_refused(session, tmp_path):
+    folder, _ = interrupt(session, tmp_path)
+    other = session.programs(replace(CONFIG, "width", 2 * CONFIG.width)).shapes
+    with pytest.raises(Damaged, match="another network .*delete this folder"):
+        Checkpoints(folder.checkpoints).restore(other)
 
 
 def test_torn_row_is_written_again(session, undisturbed, tmp_path):

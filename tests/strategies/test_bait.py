@@ -1,6 +1,7 @@
 """BAIT against traces of inverses, candidate by candidate."""
 
 import importlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,6 +113,25 @@ def test_pieces_of_any_size_give_the_same(monkeypatch, form):
     monkeypatch.setattr(module, "STEPS", 7)
     pieces = STRATEGIES["bait"].select(make_query(budget=20, options=options))
     np.testing.assert_array_equal(pieces, whole)
+
+
+@pytest.mark.parametrize("form, width", [("binary", 64), ("full", 24)])
+def test_what_rounding_hides_is_refused(form, width):
+    """λ is all there is in dimensions that no image has."""
+
+    def select(regularisation):
+        random = np.random.default_rng(0)
+        some, bought = (
+            replace(outputs(n), embedding=3 * random.normal(size=(n, width)))
+            for n in (40, 2)
+        )
+        options = Options(fisher=form, regularisation=regularisation)
+        query = make_query(some, 10, bought, options=options)
+        return STRATEGIES["bait"].select(query)
+
+    with pytest.raises(ValueError, match="regularisation: 1e-08 is lost in rounding"):
+        select(1e-8)
+    assert len(select(1.0)) == 10
 
 
 def test_auto_is_full_where_that_is_small(monkeypatch):

@@ -12,6 +12,7 @@ from aljax.strategies import (
     Options,
     Outputs,
     Strategy,
+    by_score,
     check_choice,
     check_scores,
 )
@@ -100,9 +101,29 @@ def test_noise_changes_the_choice_and_nothing_else(name, noise):
 
 @pytest.mark.parametrize("name", sorted({*STRATEGIES} - {*SCORED, "random"}))
 def test_noise_on_a_strategy_without_scores_is_refused(name):
-    with pytest.raises(ValueError, match=f"query.noise: 'power'.*{name} does not have"):
+    with pytest.raises(ValueError, match=f"query.noise: 'power'.*{name} does not do"):
         validate(Config(strategy=name, query=Options(noise="power")))
     validate(Config(strategy="random", query=Options(noise="power")))
+
+
+def test_noise_on_a_score_that_nobody_draws_by_is_refused(monkeypatch):
+    own = Strategy(lambda query: None, frozenset({"logits"}), lambda seen: None)
+    monkeypatch.setitem(STRATEGIES, "own", own)
+    with pytest.raises(ValueError, match="query.noise: 'power'.*own does not do"):
+        validate(Config(strategy="own", query=Options(noise="power")))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.float32, "bool"])
+def test_scores_of_any_type_are_sorted_as_numbers(kind):
+    """Whole numbers without a sign, and truth values, have no negative."""
+    logits = np.array([[0], [1], [5], [3]], np.float32)
+    wanted = [1, 2, 3] if kind == "bool" else [2, 3]
+    own = by_score(lambda z: (z[:, 0]).astype(kind), "logits")
+    for noise in ("none", "softrank"):
+        options = Options(noise=noise, beta=1e6)
+        seen = Outputs(logits=logits)
+        chosen = own.select(make_query(seen, len(wanted), options=options))
+        assert sorted(chosen.tolist()) == wanted
 
 
 @pytest.mark.parametrize(
