@@ -55,7 +55,7 @@ ROOMS = {
     "runs": (
         "provenance",
         "folder",
-        "curves",
+        "results",
         "lock",
         "checkpoint",
         "pace",
@@ -72,7 +72,7 @@ ROOMS = {
         *(
             "task",
             "slurm",
-            "queue",
+            "submission",
             "side_by_side",
             "flags",
             "reporting",
@@ -171,7 +171,7 @@ def test_report_reads_only_what_runs_left():
     for parts, known in imports().items():
         if parts[0] == "report":
             inside = {other[1] for other in known if other[0] == "runs"}
-            assert inside <= {"folder", "curves", "lock"}, parts
+            assert inside <= {"folder", "results", "lock"}, parts
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from absl import flags
 import aljax
 from aljax import recipes
 from aljax.config import Config, flatten
-from aljax.launch import queue, side_by_side, slurm
+from aljax.launch import side_by_side, slurm, submission
 from aljax.launch.flags import parse, usage
 from aljax.launch.reporting import report_at_end
 from aljax.machine import allocator, processes
@@ -19,9 +19,9 @@ from aljax.machine.preemption import PREEMPTED, Preempted, Preemption
 from aljax.machine.terminal import answer, complain, open_streams
 from aljax.runs import status
 from aljax.runs.checkpoint import disk_failed, quiet
-from aljax.runs.curves import write_results
 from aljax.runs.experiment import run_experiment
 from aljax.runs.plan import Plan, make_plan
+from aljax.runs.results import write_results
 
 DONE, ERROR, USAGE = 0, 1, 2
 _PROCESS_FLAGS = ("coordinator", "processes", "process")
@@ -72,7 +72,7 @@ def _submit(values: flags.FlagValues, plan: Plan, preemption: Preemption) -> int
             "side by side."
         )
     plan.check(values.devices or slurm.devices(given))
-    waiting, left_out = queue.unfinished(plan)
+    waiting, left_out = submission.unfinished(plan)
     count = f"{len(waiting)} of {len(plan.groups)} tasks; {left_out}"
     if not waiting:
         answer(f"{count}; nothing was submitted.")
@@ -85,7 +85,7 @@ def _submit(values: flags.FlagValues, plan: Plan, preemption: Preemption) -> int
     if preemption.requested:
         complain("asked to stop; nothing was submitted.")
         return ERROR
-    job = queue.submit(script, plan.workdir)
+    job = submission.submit(script, plan.workdir)
     answer(f"job {job}: {count}.\nlogs: {plan.workdir / slurm.FOLDER / job}_*.log")
     plan.write()  # tasks may wait for days: nobody submits another experiment here
     return DONE

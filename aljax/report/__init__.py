@@ -44,10 +44,9 @@ def write_report(
         OSError: the folder cannot be written.
     """
     from aljax.report.answers import answers
-    from aljax.report.contents import Report
     from aljax.report.honesty import doubts
     from aljax.report.method import notes
-    from aljax.report.page import write_page
+    from aljax.report.page import Report, write_page
     from aljax.report.reference import published, read_reference
     from aljax.report.runs import read
     from aljax.report.tables import tables

@@ -63,7 +63,7 @@ def _levels(
     setting: Setting, others: Sequence[Setting], by: str, question: str, title: str
 ) -> Answer:
     """Q1 and Q2: which level leads, and whether that is established."""
-    levels = matches.levels(setting, by)
+    levels = setting.levels(by)
     if len(levels) < 2:
         return _unasked(setting, others, by, question, title)
     family, unchosen = comparisons.family(setting, by), ()
@@ -211,7 +211,7 @@ def _unasked(
     setting: Setting, others: Sequence[Setting], by: str, question: str, title: str
 ) -> Answer:
     """What is lacking to ask a question at all, and how to get it."""
-    levels = [NAMES[by](level) for level in matches.levels(setting, by)]
+    levels = [NAMES[by](level) for level in setting.levels(by)]
     if by == "strategy" and BASELINE not in setting.strategies:
         why = "random, with which choosing is compared, was not run."
     else:
@@ -226,7 +226,7 @@ def _unasked(
     elsewhere = {
         NAMES[by](level)
         for other in others
-        for level in matches.levels(other, by)
+        for level in other.levels(by)
         if NAMES[by](level) not in levels
     }
     if elsewhere:

@@ -22,7 +22,6 @@ from aljax.report.matches import (
     Sides,
     begun,
     blocks_of,
-    levels,
     pair_runs,
     part_of,
 )
@@ -179,7 +178,7 @@ def family(
         under: other strategies instead of those.
     """
     blocks = blocks_of(setting, by, under)
-    shown = [level for level in levels(setting, by) if level != BASELINE]
+    shown = [level for level in setting.levels(by) if level != BASELINE]
     pairs = itertools.combinations(shown, 2)
     return _corrected(compare(setting, by, *pair, blocks) for pair in pairs)
 

@@ -1,18 +1,20 @@
 """The images that runs bought from, where this machine has them; nothing is fetched."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import logging
 
-from aljax.report.contents import Images
 from aljax.report.record import Record
 
 if TYPE_CHECKING:
     from aljax.data import Source
 
+# The images `[N, H, W, C]` uint8 of a run's pool, or None where they cannot be had.
+Images = Callable[[Record], np.ndarray | None]
 EMBEDDED = "fashion_mnist_mini"
 
 

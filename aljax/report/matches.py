@@ -66,16 +66,6 @@ class Match:
         return {str(n): gains[names_ == n].mean(0) for n in dict.fromkeys(names_)}
 
 
-def levels(setting: Setting, by: str) -> tuple[str, ...]:
-    """The optimizers, networks or strategies of a setting, in the usual order."""
-    of = {
-        "optimizer": setting.optimizers,
-        "model": setting.models,
-        "strategy": setting.strategies,
-    }
-    return of[by]
-
-
 def questioned(setting: Setting) -> tuple[str, ...]:
     """The strategies under which optimizers and networks are compared.
 

@@ -1,6 +1,5 @@
 """The page: one file that holds the answer, every picture and every table."""
 
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,9 +7,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from aljax.report import made, names, sheets, svg, wording
-from aljax.report.contents import Report
-from aljax.report.gallery import accuracy, between, compared, cost, details
+from aljax.report.answers import Answer
+from aljax.report.doubt import Doubt
+from aljax.report.gallery import CHAPTERS, Chapter, accuracy, between
 from aljax.report.gallery.picture import Missing, Picture, main_pair
+from aljax.report.images import Images
+from aljax.report.reference import Curve
+from aljax.report.runs import Study
 from aljax.report.settings import Setting
 from aljax.report.sheets import Sheet
 from aljax.report.style import NARROW, WIDE, Palette, called
@@ -19,6 +22,20 @@ from aljax.report.tables import Table, write_csv
 # Further settings show their main figure only, to keep a page readable and small.
 _WHOLE_SETTINGS = 3
 _LONG = 14  # lines of a table that is not folded
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Everything that a page tells."""
+
+    study: Study
+    answers: tuple[Answer, ...]
+    doubts: tuple[Doubt, ...]
+    tables: tuple[Table, ...]
+    notes: tuple[str, ...] = ()  # what verdicts mean
+    reference: tuple[Curve, ...] = ()
+    images: Images | None = None
+    command: str | None = None  # that made the report
 
 
 @dataclass(frozen=True)
@@ -124,67 +141,26 @@ class _Sections:
 
     def all(self) -> tuple[Section, ...]:
         """The chapters after the main figure, but those with nothing to say."""
-        palette = self._palette
-        made = (
-            self._bought(),
-            self._section(
-                "curves", "Curves", lambda s: accuracy.more_curves(s, palette), ()
-            ),
-            self._section("tables", "Tables", lambda s: [], ("pairs", "labels")),
-            self._section(
-                "random",
-                "Against random",
-                lambda s: compared.against_random(s, palette),
-                ("against_random", "strategies"),
-            ),
-            self._section(
-                "between",
-                "Between optimizers, between networks",
-                lambda s: [
-                    *compared.between(s, palette, "optimizer"),
-                    *compared.between(s, palette, "model"),
-                ],
-                ("optimizers", "networks"),
-            ),
-            self._between_settings(),
-            self._section("classes", "Classes", details.classes, ("classes",)),
-            self._section(
-                "calibration",
-                "Calibration",
-                lambda s: details.calibration(s, palette),
-                ("calibration",),
-            ),
-            self._section(
-                "cost", "Cost", lambda s: cost.what_it_cost(s, palette), ("cost",)
-            ),
-        )
-        return tuple(section for section in made if section.blocks)
+        sections = map(self._section, CHAPTERS)
+        return tuple(section for section in sections if section.blocks)
 
-    def _between_settings(self) -> Section:
-        """What every other setting changes."""
-        tables = tuple(t for t in self._report.tables if t.section == "settings")
-        blocks = (Block("", (), tables),) if tables else ()
-        return Section("settings", "Between settings", blocks)
-
-    def _section(
-        self,
-        name: str,
-        title: str,
-        pictures: Callable[[Setting], Sequence[Picture | Missing]],
-        tables: Iterable[str],
-    ) -> Section:
+    def _section(self, chapter: Chapter) -> Section:
+        tables = [t for t in self._report.tables if t.section in chapter.tables]
         blocks = []
-        for setting in self._settings:
-            whole = self._settings.index(setting) < _WHOLE_SETTINGS
-            found = tuple(map(self._draw, pictures(setting) if whole else ()))
-            own = tuple(
-                table
-                for table in self._report.tables
-                if table.section in tables and table.setting == setting.name
+        if chapter.name == "settings" and tables:  # which are of no single one
+            blocks, tables = [Block("", (), tuple(tables))], []
+        for number, setting in enumerate(self._settings):
+            whole = number < _WHOLE_SETTINGS
+            found = chapter.pictures(setting, self._palette) if whole else ()
+            block = Block(
+                setting.name,
+                tuple(map(self._draw, found)),
+                tuple(t for t in tables if t.setting == setting.name),
+                *self._sheets(setting) if whole and chapter.name == "bought" else (),
             )
-            if found or own:
-                blocks.append(Block(setting.name, found, own))
-        return Section(name, title, tuple(blocks))
+            if block.figures or block.tables or block.notes:
+                blocks.append(block)
+        return Section(chapter.name, chapter.title, tuple(blocks))
 
     def _draw(self, picture: Picture | Missing) -> Figure | Missing:
         """Draws a picture for both widths, and saves its files."""
@@ -203,47 +179,39 @@ class _Sections:
             drawn[width] = Markup(svg.inline(text, name))
         return Figure(picture, drawn.get(WIDE), drawn[NARROW])
 
-    def _bought(self) -> Section:
-        """Images, classes and overlap of what was bought."""
-        blocks = []
-        for setting in self._settings[:_WHOLE_SETTINGS]:
-            found, note = self._sheets(setting)
-            pictures = details.purchases(setting, self._palette)
-            figures = tuple(map(self._draw, pictures))
-            blocks.append(Block(setting.name, figures, (), found, (note,)))
-        return Section("bought", "What it bought", tuple(blocks))
-
-    def _sheets(self, setting: Setting) -> tuple[tuple, str]:
-        """Sheets by cycle, and what to say of them."""
+    def _sheets(self, setting: Setting) -> tuple[tuple, tuple[str]]:
+        """Sheets by cycle of what was bought, and what to say of them."""
         pair = main_pair(setting)
         runs = sheets.choose_runs(setting, pair)
         pool = None
         if self._report.images is not None and runs:
             pool = self._report.images(runs[0])
         if pool is None:
-            return (), "No images are shown: they could not be had where this was made."
-        made_ = sheets.make_sheets(runs, pool, setting.class_names)
-        if not made_:
-            return (), "No images are shown: no strategy has bought any yet."
-        for sheet in made_:
+            return (), (
+                "No images are shown: they could not be had where this was made.",
+            )
+        found = sheets.make_sheets(runs, pool, setting.class_names)
+        if not found:
+            return (), ("No images are shown: no strategy has bought any yet.",)
+        for sheet in found:
             parts = ("bought", sheet.strategy, f"cycle_{sheet.cycle}", setting.slug)
             stem = "_".join(svg.safe(part) for part in parts if part)
             sheets.save_sheet(sheet, self._out / "sheets" / f"{stem}.png")
-        cycles = sorted({sheet.cycle for sheet in made_})
+        cycles = sorted({sheet.cycle for sheet in found})
         note = (
             f"{names.pair_name(*pair)}, trial {runs[0].trial}: the first "
-            f"{len(made_[0].tiles)} images that each strategy bought, most wanted "
+            f"{len(found[0].tiles)} images that each strategy bought, most wanted "
             "first where scores were recorded. "
         )
-        if any(tile.right is not None for sheet in made_ for tile in sheet.tiles):
+        if any(tile.right is not None for sheet in found for tile in sheet.tiles):
             note += "Beneath: true class → what the network took it for, and the score."
         else:
             note += "What the network took them for was not recorded by these runs."
         by_cycle = tuple(
-            (cycle, tuple(sheet for sheet in made_ if sheet.cycle == cycle))
+            (cycle, tuple(sheet for sheet in found if sheet.cycle == cycle))
             for cycle in cycles
         )
-        return by_cycle, note
+        return by_cycle, (note,)
 
 
 def _title(report: Report) -> str:
@@ -279,8 +247,7 @@ def _lead(report: Report) -> str:
 
 
 def _in_order(report: Report, kind: str) -> list[str]:
-    plural = {"model": "models", "optimizer": "optimizers", "strategy": "strategies"}
-    found = [n for s in report.study.settings for n in getattr(s, plural[kind])]
+    found = [n for s in report.study.settings for n in s.levels(kind)]
     return list(dict.fromkeys(found))
 
 

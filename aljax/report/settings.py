@@ -59,6 +59,14 @@ class Setting:
     def strategies(self) -> tuple[str, ...]:
         return names.in_order({s for _, _, s in self.cells}, names.STRATEGIES)
 
+    def levels(self, by: str) -> tuple[str, ...]:
+        """What is compared of a kind, in the usual order: "model", "optimizer" …"""
+        return {
+            "model": self.models,
+            "optimizer": self.optimizers,
+            "strategy": self.strategies,
+        }[by]
+
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """(network, optimizer, strategy) of every run with a row, in usual order."""

@@ -47,7 +47,6 @@ class Sheet:
     strategy: str
     cycle: int
     labels: tuple[int, int]  # before and after
-    bought: int
     tiles: tuple[Tile, ...]
     sprite: bytes  # the images from left to right, an encoded file
     kind: str  # "png" or "jpeg"
@@ -124,7 +123,6 @@ def _sheet(run: Record, place: int, pool, classes, most: int) -> Sheet:
         run.strategy,
         row["cycle"],
         (before, row["labeled"]),
-        len(queried),
         tiles,
         sprite,
         kind,

@@ -33,19 +33,7 @@ _COLUMNS = {
     "compile s": ("compile_seconds", "{:.1f}"),
     "images/s": ("train_images_per_second", "{:,.0f}"),
 }
-# Where a terminal is narrow, the last of these are left out.
-_KEPT_FIRST = (
-    "cycle",
-    "labels",
-    "accuracy",
-    "F1",
-    "test loss",
-    "train s",
-    "query s",
-    "images/s",
-    "ranking",
-    "compile s",
-)
+_LEAST = ("ranking", "compile s")  # left out first where a terminal is narrow
 
 
 class Console:
@@ -182,7 +170,7 @@ class Console:
         }
         widths = {n: max(map(len, [n, *c])) + 3 for n, c in cells.items()}
         shown, room = set(), self._out.width
-        for name in _KEPT_FIRST:
+        for name in sorted(_COLUMNS, key=_LEAST.__contains__):
             room -= widths[name]
             if room < 0:
                 break

@@ -14,12 +14,12 @@ from aljax.machine.devices import Devices
 from aljax.machine.preemption import Preemption
 from aljax.runs.advice import advice
 from aljax.runs.console import Console
-from aljax.runs.curves import write_results
 from aljax.runs.cycle import record, run_cycle, train
 from aljax.runs.folder import Damaged, RunFolder
 from aljax.runs.lock import holder, locked
 from aljax.runs.pace import Pace, Paces, kind_of
 from aljax.runs.plan import Plan
+from aljax.runs.results import write_results
 from aljax.runs.session import Session, TooLarge, Unfit, check_preemption
 from aljax.runs.trial import Diverged, Trial, open_trial
 

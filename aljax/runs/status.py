@@ -11,10 +11,10 @@ from aljax.config import Config, flatten
 from aljax.grid import Run
 from aljax.machine.devices import Devices
 from aljax.runs import lock
-from aljax.runs.curves import find_runs
 from aljax.runs.folder import Damaged, RunFolder
 from aljax.runs.pace import Paces, kind_of
 from aljax.runs.plan import Plan
+from aljax.runs.results import find_runs
 
 STATES = ("done", "running", "waiting", "failed")
 

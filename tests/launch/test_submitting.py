@@ -141,7 +141,7 @@ def test_a_script_that_cannot_be_kept_is_not_submitted(launch, asked, monkeypatc
     def full(self, text):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("aljax.launch.queue.Path.write_text", full)
+    monkeypatch.setattr("aljax.launch.submission.Path.write_text", full)
     monkeypatch.setattr(command_line.processes, "leave", sys.exit)
     with pytest.raises(SystemExit):
         launch()

@@ -12,10 +12,10 @@ from aljax.grid import expand
 from aljax.launch.reporting import report_at_end
 from aljax.machine.preemption import Preempted
 from aljax.runs import experiment
-from aljax.runs.curves import find_runs, write_results
 from aljax.runs.experiment import check_group, run_experiment, run_group
 from aljax.runs.folder import Damaged, RunFolder
 from aljax.runs.plan import Plan
+from aljax.runs.results import find_runs, write_results
 from aljax.runs.status import read_status
 from aljax.runs.trial import Diverged
 from tests.runs.test_resuming import interrupt

@@ -10,10 +10,10 @@ import pytest
 
 from aljax.config import Config, Data, flatten, replace
 from aljax.grid import expand, shard
-from aljax.runs import curves
-from aljax.runs.curves import write_results
+from aljax.runs import results
 from aljax.runs.folder import ROW_FIELDS, RunFolder, read_json, write_json
 from aljax.runs.provenance import PACKAGES, provenance
+from aljax.runs.results import write_results
 from tests.support.tiny import IMAGES
 
 OTHERS = dataclasses.replace(IMAGES, classes=("dog", "cat"))
@@ -217,7 +217,7 @@ def test_results_of_a_run_that_ends_while_they_are_written(tmp_path, monkeypatch
         written.append(path)
         write_json(path, content)
 
-    monkeypatch.setattr(curves, "write_json", write_late)
+    monkeypatch.setattr(results, "write_json", write_late)
     write_results(tmp_path)
     assert len(written) == 2
     table = read_json(tmp_path / "results.json")["strategies"]["learning_loss"]["sgd"]

@@ -10,8 +10,8 @@ import pytest
 from aljax.config import replace
 from aljax.grid import expand
 from aljax.keys import key_for
-from aljax.runs.curves import write_results
 from aljax.runs.folder import RunFolder
+from aljax.runs.results import write_results
 from aljax.runs.trial import open_trial
 from tests.support.tiny import CONFIG, results, run
 

@@ -35,8 +35,6 @@ def curves(
     width: float = WIDE,
     field: str = "test_accuracy",
     heading: str = "Test accuracy, %",
-    factor: float = 100.0,
-    bounds: tuple[float, float] = (0.0, 100.0),
     only: Mapping[str, Sequence[str]] | None = None,
     reference: Sequence[Curve] = (),
 ) -> Figure:
@@ -51,10 +49,8 @@ def curves(
         by: what lines tell apart: "strategy", "optimizer" or "model".
         palette: of the whole report; None: of this setting.
         width: of the figure, inches.
-        field: of a row, a number.
+        field: of a row, a fraction, drawn in percent.
         heading: what the field is, with its unit.
-        factor: that gives the field this unit.
-        bounds: between which it lies, in this unit.
         only: names to show of a kind; None: all.
         reference: published curves to lay under panels of the same network, optimizer
             and strategies.
@@ -63,7 +59,7 @@ def curves(
         the figure; ValueError where no run is left to draw.
     """
     palette = palette or Palette(setting.runs)
-    shown = facets(setting, by, field, factor, only or {})
+    shown = facets(setting, by, field, only or {})
     if not shown:
         raise ValueError(f"{field}: no run of {only} in this setting.")
     looks = {name: palette.look(by, name) for name in _names(shown, setting, by)}
@@ -73,7 +69,6 @@ def curves(
         by,
         width=width,
         heading=heading,
-        bounds=bounds,
         under=_comparable(reference, shown, by),
     )
 
@@ -85,7 +80,6 @@ def draw(
     *,
     width: float,
     heading: str = "Test accuracy, %",
-    bounds: tuple[float, float] = (0.0, 100.0),
     under: Sequence[Curve] = (),
 ) -> Figure:
     """Draws panels of one kind of lines; see `curves`.
@@ -95,12 +89,11 @@ def draw(
         looks: of every name in them, in their order.
         by: what the names are of.
         width: of the figure, inches.
-        heading: what is drawn, with its unit.
-        bounds: between which it lies.
+        heading: what is drawn, in percent or points.
         under: published curves, cut to these panels.
     """
     if len(looks) > MOST:
-        return _one_by_one(shown, looks, width, heading, bounds)
+        return _one_by_one(shown, looks, width, heading)
     columns = _columns(shown, by, width)
     named = width / columns >= (2.9 if len(looks) > 1 else 99)
     key = [] if named else list(looks.values())
@@ -115,7 +108,7 @@ def draw(
             key=key + [PUBLISHED] * bool(under),
             space=_space(list(looks.values()) if named else ()),
         )
-        _limit(all_axes[0], shown, under, bounds)
+        _limit(all_axes[0], shown, under)
         for axes, panel in zip(all_axes, shown, strict=True):
             _fill(axes, panel, looks, by, under, named)
         lines.format_axes(all_axes, counts(shown))
@@ -126,7 +119,6 @@ def facets(
     setting: Setting,
     by: str,
     field: str,
-    factor: float,
     only: Mapping[str, Sequence[str]],
 ) -> list[Panel]:
     """Splits a setting into panels: every combination of the two kinds but `by`."""
@@ -137,7 +129,7 @@ def facets(
         if any(names[kind] not in allowed for kind, allowed in only.items()):
             continue
         place = cells.setdefault(tuple(names[kind] for kind in rest), {})
-        place[names[by]] = Series.of(setting.cell(*cell), field, factor)
+        place[names[by]] = Series.of(setting.cell(*cell), field, 100.0)
     many = [len({key[i] for key in cells}) > 1 for i in range(2)]
     made = []
     for key, series in cells.items():
@@ -151,14 +143,7 @@ def facets(
 def _names(shown: Sequence[Panel], setting: Setting, by: str) -> list[str]:
     """The names of a kind that are drawn, in their usual order."""
     drawn = {name for panel in shown for name in panel.series}
-    return [name for name in names_of(setting, by) if name in drawn]
-
-
-def names_of(setting: Setting, kind: str) -> tuple[str, ...]:
-    """All names of a kind in a setting, in their usual order."""
-    place = KINDS.index(kind)
-    every = (setting.models, setting.optimizers, setting.strategies)
-    return every[place]
+    return [name for name in setting.levels(by) if name in drawn]
 
 
 def _columns(shown: Sequence[Panel], by: str, width: float) -> int:
@@ -188,10 +173,10 @@ def _space(named: Sequence[Look]) -> Space:
     return Space(right=right, across=right + 0.12)
 
 
-def _limit(axes, shown: Sequence[Panel], under: Sequence[Curve], bounds) -> None:
+def _limit(axes, shown: Sequence[Panel], under: Sequence[Curve]) -> None:
     every = [s for panel in shown for s in panel.series.values()]
     published = [100 * value for curve in under for value in curve.accuracy]
-    lines.set_limits(axes, counts(shown), lines.extent(every, bounds) + published)
+    lines.set_limits(axes, counts(shown), lines.extent(every, (0.0, 100.0)) + published)
 
 
 def _comparable(
@@ -229,9 +214,7 @@ def counts(shown: Sequence[Panel]) -> np.ndarray:
     return np.unique(np.concatenate(every))
 
 
-def _one_by_one(
-    shown, looks: Mapping[str, Look], width: float, heading: str, bounds
-) -> Figure:
+def _one_by_one(shown, looks: Mapping[str, Look], width: float, heading: str) -> Figure:
     """A panel for each name of each facet; the others of it behind, in grey."""
     places = [
         (panel, name) for panel in shown for name in looks if name in panel.series
@@ -250,7 +233,7 @@ def _one_by_one(
             heading=heading,
             below="Labels",
         )
-        _limit(all_axes[0], shown, (), bounds)
+        _limit(all_axes[0], shown, ())
         for axes, (panel, name) in zip(all_axes, places, strict=True):
             for other, series in panel.series.items():
                 if other != name:

@@ -1,17 +1,53 @@
 """Which pictures a page shows, and the words beneath each."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from aljax.report.gallery.picture import Picture
-    from aljax.report.reference import Curve
-    from aljax.report.settings import Setting
+from aljax.report.gallery import accuracy, compared, cost, details
+from aljax.report.gallery.picture import Missing, Picture
+from aljax.report.reference import Curve
+from aljax.report.settings import Setting
+from aljax.report.style import Palette
 
 
-def pictures(
-    setting: "Setting", reference: Sequence["Curve"] = ()
-) -> dict[str, "Picture"]:
+class Chapter(NamedTuple):
+    """A part of a page: what it shows of each setting."""
+
+    name: str  # in links
+    title: str
+    pictures: Callable[[Setting, Palette], Sequence[Picture | Missing]]
+    tables: tuple[str, ...] = ()  # by their section
+
+
+def _none(setting: Setting, palette: Palette) -> list[Picture | Missing]:
+    return []
+
+
+def _classes(setting: Setting, palette: Palette) -> list[Picture | Missing]:
+    return details.classes(setting)
+
+
+# In the order of a page, after its main figure.
+CHAPTERS = (
+    Chapter("bought", "What it bought", details.purchases),
+    Chapter("curves", "Curves", accuracy.more_curves),
+    Chapter("tables", "Tables", _none, ("pairs", "labels")),
+    Chapter(
+        *("random", "Against random", compared.against_random),
+        ("against_random", "strategies"),
+    ),
+    Chapter(
+        *("between", "Between optimizers, between networks", compared.between),
+        ("optimizers", "networks"),
+    ),
+    Chapter("settings", "Between settings", _none, ("settings",)),
+    Chapter("classes", "Classes", _classes, ("classes",)),
+    Chapter("calibration", "Calibration", details.calibration, ("calibration",)),
+    Chapter("cost", "Cost", cost.what_it_cost, ("cost",)),
+)
+
+
+def pictures(setting: Setting, reference: Sequence[Curve] = ()) -> dict[str, Picture]:
     """Every picture of some runs, by the name of its file on a page.
 
     For a notebook: `pictures(setting)["against_random"].draw(9.4)` is a matplotlib
@@ -24,20 +60,8 @@ def pictures(
     Returns:
         those that can be drawn of what was run and recorded.
     """
-    from aljax.report.gallery import accuracy, compared, cost, details
-    from aljax.report.gallery.picture import Picture
-    from aljax.report.style import Palette
-
     palette = Palette(setting.runs)
-    found = [
-        accuracy.main(setting, palette, reference),
-        *accuracy.more_curves(setting, palette),
-        *compared.against_random(setting, palette),
-        *compared.between(setting, palette, "optimizer"),
-        *compared.between(setting, palette, "model"),
-        *details.purchases(setting, palette),
-        *details.classes(setting),
-        *details.calibration(setting, palette),
-        *cost.what_it_cost(setting, palette),
-    ]
+    found = [accuracy.main(setting, palette, reference)]
+    for chapter in CHAPTERS:
+        found += chapter.pictures(setting, palette)
     return {it.stem: it for it in found if isinstance(it, Picture)}

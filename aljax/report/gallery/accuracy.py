@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from aljax.report import names
-from aljax.report.figures.curves import curves, facets, names_of
+from aljax.report.figures.curves import curves, facets
 from aljax.report.gallery.picture import Picture, trials
 from aljax.report.matches import BASELINE
 from aljax.report.reference import Curve
@@ -69,7 +69,7 @@ def more_curves(setting: Setting, palette: Palette) -> list[Picture]:
             )
         )
     for by in ("optimizer", "model"):
-        if len(names_of(setting, by)) > 1:
+        if len(setting.levels(by)) > 1:
             title = f"Accuracy over labels, {_BY[by][0]}"
             pictures.append(
                 _curves(setting, palette, by, title, f"accuracy_by_{by}", {})
@@ -80,7 +80,7 @@ def more_curves(setting: Setting, palette: Palette) -> list[Picture]:
 def _curves(setting, palette, by: str, title: str, name: str, only) -> Picture:
     caption = (
         f"A panel for each {_BY[by][1]}; all have the same axes. "
-        if len(facets(setting, by, "test_accuracy", 1.0, only)) > 1
+        if len(facets(setting, by, "test_accuracy", only)) > 1
         else ""
     )
     return Picture(
@@ -94,7 +94,7 @@ def _curves(setting, palette, by: str, title: str, name: str, only) -> Picture:
 
 def _last_values(setting: Setting, by: str, only) -> str:
     """The last mean of every line, for those who do not see it."""
-    shown = facets(setting, by, "test_accuracy", 100.0, only)
+    shown = facets(setting, by, "test_accuracy", only)
     said = []
     for panel in shown[:_MOST_NAMED]:
         values = [f"{called(by, n)} {s.last:.1f} %" for n, s in panel.series.items()]

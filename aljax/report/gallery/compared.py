@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from aljax.report import names
 from aljax.report.budgets import penalties
-from aljax.report.figures.curves import names_of
 from aljax.report.figures.differences import differences
 from aljax.report.figures.differences import penalties as penalties_figure
 from aljax.report.figures.lines import Series
@@ -120,11 +119,18 @@ def _penalties(setting: Setting) -> Picture | Missing:
     )
 
 
-def between(setting: Setting, palette: Palette, by: str) -> list[Picture | Missing]:
-    """Paired differences of every optimizer, or network, to the first."""
-    if len(names_of(setting, by)) < 2:
+def between(setting: Setting, palette: Palette) -> list[Picture | Missing]:
+    """Paired differences of every optimizer, and of every network, to the first."""
+    return [
+        *_to_first(setting, palette, "optimizer"),
+        *_to_first(setting, palette, "model"),
+    ]
+
+
+def _to_first(setting: Setting, palette: Palette, by: str) -> list[Picture | Missing]:
+    if len(setting.levels(by)) < 2:
         return []
-    first, *others = names_of(setting, by)
+    first, *others = setting.levels(by)
     blocks = blocks_of(setting, by)
     met = {name: match(setting, by, name, first, blocks) for name in others}
     met = {name: pairs for name, pairs in met.items() if pairs}

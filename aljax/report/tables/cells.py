@@ -39,10 +39,6 @@ class _Part:
     suffix: str  # of its file
     title: str  # of what it is
 
-    @property
-    def whole(self) -> bool:
-        return not self.suffix
-
 
 def _parts(setting: Setting) -> Iterator[_Part]:
     """All cells together while they are few, otherwise those of each strategy."""
