@@ -93,6 +93,7 @@ def train_ours(name: str, channels: int, count: int, detach: bool):
     )
 
 
+@cache
 def train_theirs(
     name: str, channels: int, count: int, detach: bool, weight=WEIGHT, **changes
 ):

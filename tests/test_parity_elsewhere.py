@@ -1,9 +1,12 @@
 """What runs on a GPU, run on a CPU: PyTorch's numbers too, but for the last digits."""
 
+from contextlib import nullcontext
+
 import jax
 import jax.numpy as jnp
 import pytest
 
+from aljax.machine import devices
 from aljax.platforms import made_for
 from tests.support.parity import batch, error, make_pair
 from tests.support.pytorch import ask
@@ -24,8 +27,9 @@ pytestmark = pytest.mark.usefixtures("full_float32", "elsewhere")
 
 
 @pytest.fixture
-def elsewhere():
-    """Takes what stands beside the way of CPUs."""
+def elsewhere(monkeypatch):
+    """Takes what stands beside the way of CPUs, also where programs say what for."""
+    monkeypatch.setattr(devices, "made_for", lambda platform: nullcontext())
     with made_for("gpu"):
         yield
 
