@@ -172,7 +172,7 @@ def _check_counts(config: Config) -> None:
             f"{config.initial} initial labels and leave one to train on; lower it, or "
             "raise --config.initial."
         )
-    if config.validation and config.reset == "never":
+    if config.validation and config.reset == "never" and config.trials > 1:
         raise ValueError(
             f"--config.validation: the {config.validation} images that a trial holds "
             "out were trained on by the trials before it, whose weights go on under "

@@ -192,6 +192,7 @@ def test_held_out_images_are_not_those_of_earlier_trials():
     message = refusal(Config(initial=500, validation=200, reset="never"))
     assert "--config.validation: the 200 images" in message and "reset=never" in message
     validate(Config(initial=500, validation=200, reset="trial"))
+    validate(Config(initial=500, validation=200, reset="never", trials=1))
 
 
 def test_pool_subset_below_the_budget():

@@ -67,7 +67,7 @@ def blueprint_of(config: Config, dataset) -> Blueprint:
 
 
 @pytest.mark.parametrize("name, other", compiled_fields().items())
-def test_every_field_of_a_program_makes_another_recipe(name, other, tiny_dataset):
+def test_every_field_of_a_program_makes_another_blueprint(name, other, tiny_dataset):
     config = Config()
     first = blueprint_of(config, tiny_dataset)
     assert first == blueprint_of(Config(seed=7), tiny_dataset)
@@ -76,7 +76,7 @@ def test_every_field_of_a_program_makes_another_recipe(name, other, tiny_dataset
     assert len({first, changed}) == 2
 
 
-def test_recipes_of_lists_are_hashable(tiny_dataset):
+def test_blueprints_of_lists_are_hashable(tiny_dataset):
     config = replace(Config(), "schedule.milestones", [3, 5])
     tuples = replace(Config(), "schedule.milestones", (3, 5))
     assert len({make_blueprint(c, tiny_dataset, True) for c in (config, tuples)}) == 1
@@ -89,7 +89,7 @@ def test_settings_of_an_optimizer_that_is_not_chosen_do_not_matter(tiny_dataset)
     )
 
 
-def test_a_recipe_is_frozen(tiny_dataset):
+def test_a_blueprint_is_frozen(tiny_dataset):
     blueprint = make_blueprint(Config(), tiny_dataset, with_module=False)
     assert blueprint.ranking is None and isinstance(blueprint, Blueprint)
     with pytest.raises(dataclasses.FrozenInstanceError):

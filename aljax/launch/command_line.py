@@ -164,8 +164,8 @@ def _status_of(error: Exception) -> int:
     if isinstance(error, OSError) and disk_failed(error):
         if not processes.told_by_first(error):
             complain(
-                f"{error}. What was saved before is kept; make room, or bring the disk "
-                "back, and run the same command to go on."
+                f"{error}. What was saved before is kept; make room, or let it be "
+                "read and written again, and run the same command to go on."
             )
         processes.leave(ERROR)  # threads that cannot write have much to say at the end
     if isinstance(error, ValueError) and not processes.program_failed(error):

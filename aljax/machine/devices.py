@@ -245,8 +245,8 @@ def processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [x.split(":", 1)[1].strip() for x in lines if x.startswith("model name")]
-    name, plural = names[0] if names else platform.machine(), "s" * (cores() > 1)
-    return f"{name}, {cores()} core{plural}"
+    # Never worded otherwise: runs and compiled programs are told apart by it.
+    return f"{names[0] if names else platform.machine()}, {cores()} cores"
 
 
 def usable_cores() -> list[int]:

@@ -1,4 +1,4 @@
-"""Being asked to stop: signals are remembered, work saves and leaves between steps."""
+"""Being asked to stop, by a signal or by the end of a parent: work saves and leaves."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ class Preempted(Exception):
 
 
 class Preemption:
-    """Remembers that a signal asked this process to stop.
+    """Remembers that this process was asked to stop.
 
     Work is done in calls of bounded length; between two of them the loop asks
     `requested`, saves and leaves. Python hears of a signal only between two of its own
@@ -57,7 +57,7 @@ class Preemption:
         tell.setblocking(False)
         self._tell, self._wakeup = tell, signal.set_wakeup_fd(tell.fileno())
         threading.Thread(target=self._listen, args=(hear,), daemon=True).start()
-        if parent := os.environ.get(PARENT):
+        if parent := os.environ.pop(PARENT, None):  # it is no parent of children
             threading.Thread(target=self._watch, args=(parent,), daemon=True).start()
         return before
 

@@ -87,8 +87,6 @@ def _reason(error: Exception) -> str:
     """Why a save failed, without the names of files that only a library knows."""
     if number := _number(error):
         return os.strerror(number)
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
     return (str(error).splitlines() or [""])[0][:300]
 
 
@@ -145,7 +143,7 @@ class Checkpoints:
             None where there is no good one.
 
         Raises:
-            Damaged: it is good, but of another network.
+            Damaged: it is good, but of another network or optimizer.
             DiskFailed: the disk does not give what may be a good one.
         """
         for tick in sorted(self._manager.all_steps(), reverse=True):
@@ -188,11 +186,11 @@ class Checkpoints:
         ]
         found = {name: (x.shape, x.dtype) for name, x in arrays.items()}
         wanted = [(leaf.shape, leaf.dtype) for _, leaf in leaves]
-        if found != dict(zip(names, wanted, strict=True)):
+        if not found.items() >= dict(zip(names, wanted, strict=True)).items():
             raise Damaged(
-                f"{self._folder.parent}: its weights are of another network than "
-                "--config.model makes now; bring that one back, or delete this folder "
-                "to begin the run again."
+                f"{self._folder.parent} was saved with another network or optimizer "
+                "than these names stand for now; bring that one back, or delete this "
+                "folder to begin the run again."
             )
         state = jax.tree_util.tree_unflatten(structure, [arrays[n] for n in names])
         return Saved(state, labelled, Progress(**meta))

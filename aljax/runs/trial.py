@@ -171,7 +171,9 @@ def open_trial(
             beside a new loss prediction module.
 
     Raises:
-        Damaged: rows are missing that the checkpoint has seen written.
+        Damaged: rows are missing that the checkpoint has seen written, or it is of
+            another network or optimizer.
+        DiskFailed: there may be a checkpoint, but it cannot be read.
     """
     programs = session.programs(run.config)
     checkpoints = Checkpoints(folder.checkpoints)

@@ -142,7 +142,7 @@ def search(
         Their positions in order, and A afterwards.
 
     Raises:
-        ValueError: λ is too small for float32.
+        ValueError: λ is so small that numbers were not finite in float32.
     """
     begun = program(begin, query.devices, (SPLIT, SPLIT, EVERYWHERE), (SPLIT,) * 3)
     *state, free = begun(*(padded(x, size) for x in rows), np.int32(len(rows[0])))

@@ -87,7 +87,9 @@ CHILD = (
     + """
 import os, signal, time
 os.kill(os.getppid(), signal.SIGKILL)
+deadline = time.monotonic() + 30
 while not preemption.requested:
+    assert time.monotonic() < deadline
     time.sleep(0.05)
 print("alone", flush=True)
 """

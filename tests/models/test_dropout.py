@@ -52,7 +52,7 @@ def blueprints(dataset):
     return plain, make_blueprint(config, dataset, with_module=False, stochastic=True)
 
 
-def test_recipes_have_it_only_where_it_is_asked_for(tiny_dataset):
+def test_blueprints_have_it_only_where_it_is_asked_for(tiny_dataset):
     plain, stochastic = blueprints(tiny_dataset)
     assert (plain.dropout, plain.passes) == (0, 0)
     assert (stochastic.dropout, stochastic.passes) == (0.5, 20)
