@@ -65,6 +65,7 @@ OWN = (STUDY / "README.md").read_text()
         (README, ("resnet18", "resnet34"), ("Q2",)),
         (OWN, ("resnet18", "resnet34"), ("Q2",)),
         (OWN, ("resnet18",), ("Q4",)),
+        (OWN, ("strategies",), ("Q4",)),
         (OWN, ("resnet18", "authors"), ("Q5",)),
         (OWN, ("leak",), ("Q5",)),
     ],
