@@ -126,6 +126,21 @@ def test_only_the_first_cycle_of_two_processes_compiles(found):
     assert [row["compile_seconds"] > 0 for row in rows] == [True, False, False]
 
 
+def come_late():
+    """Uses all devices; the second process does so long after the first."""
+    devices = choose_devices()
+    connect(devices)
+    if jax.process_index() == 1:
+        time.sleep(LATE_SECONDS)
+    program = spmd(
+        lambda x: jax.lax.psum(x, AXIS),
+        devices,
+        (SPLIT,),
+        EVERYWHERE,
+    )
+    return np.asarray(program(np.arange(4.0))).item()
+
+
 def agreement():
     """What this process makes of what all of them have and of what the first reads."""
     mine = processes.largest(jax.process_index(), -jax.process_index(), 0.5)
@@ -142,40 +157,10 @@ def agreement():
     return mine, large, said, fetched
 
 
-def come_late():
-    """Uses all devices; the second process does so long after the first."""
-    devices = choose_devices()
-    connect(devices)
-    if jax.process_index() == 1:
-        time.sleep(LATE_SECONDS)
-    program = spmd(
-        lambda x: jax.lax.psum(x, AXIS),
-        devices,
-        (SPLIT,),
-        EVERYWHERE,
-    )
-    return np.asarray(program(np.arange(4.0))).item()
-
-
-@pytest.mark.slow
-def test_one_may_compile_for_much_longer_than_the_other():
-    assert together_do(come_late, 2, 2) == [6, 6]
-
-
 def shared_out(x):
     devices = choose_devices()
     program = spmd(lambda x: x * 2, devices, (SPLIT,), SPLIT)
     return program(x)
-
-
-@pytest.mark.slow
-def test_all_decide_alike():
-    answers = together_do(agreement, 2, 2)
-    for index, (mine, large, said, fetched) in enumerate(answers):
-        assert mine == [1, 0, 0.5]
-        assert large == (0, b"x" * 10_000_000)
-        assert said == ("read by 0", index == 1)
-        np.testing.assert_array_equal(fetched, 2 * np.arange(8.0))
 
 
 def refusals():
@@ -186,15 +171,6 @@ def refusals():
         except ValueError as error:
             said.append(str(error))
     return [choose_devices(2).size, choose_devices().size], said
-
-
-@pytest.mark.slow
-def test_each_process_gives_as_many_devices():
-    for sizes, said in together_do(refusals, 2, 2):
-        assert sizes == [2, 4]
-        assert "--devices=3" in said[0] and "choose 2, 4" in said[0]
-        assert "--devices=8" in said[1] and "choose 2, 4" in said[1]
-        assert "--parallel=pmap" in said[2] and "shard_map" in said[2]
 
 
 def other_images(dataset):
@@ -208,9 +184,49 @@ def other_images(dataset):
         return str(error)
 
 
+def asked(dataset):
+    """What a process answers to each question; the first is to meet the others."""
+    return {
+        "come_late": come_late(),
+        "agreement": agreement(),
+        "refusals": refusals(),
+        "other_images": other_images(dataset),
+    }
+
+
+@pytest.fixture(scope="module")
+def answers(tiny_dataset):
+    """By question: what each of two processes answers."""
+    first, second = together_do(asked, 2, 2, tiny_dataset)
+    return {question: (first[question], second[question]) for question in first}
+
+
 @pytest.mark.slow
-def test_other_images_are_refused(tiny_dataset):
-    same, other = together_do(other_images, 2, 1, tiny_dataset)
+def test_one_may_compile_for_much_longer_than_the_other(answers):
+    assert answers["come_late"] == (6, 6)
+
+
+@pytest.mark.slow
+def test_all_decide_alike(answers):
+    for index, (mine, large, said, fetched) in enumerate(answers["agreement"]):
+        assert mine == [1, 0, 0.5]
+        assert large == (0, b"x" * 10_000_000)
+        assert said == ("read by 0", index == 1)
+        np.testing.assert_array_equal(fetched, 2 * np.arange(8.0))
+
+
+@pytest.mark.slow
+def test_each_process_gives_as_many_devices(answers):
+    for sizes, said in answers["refusals"]:
+        assert sizes == [2, 4]
+        assert "--devices=3" in said[0] and "choose 2, 4" in said[0]
+        assert "--devices=8" in said[1] and "choose 2, 4" in said[1]
+        assert "--parallel=pmap" in said[2] and "shard_map" in said[2]
+
+
+@pytest.mark.slow
+def test_other_images_are_refused(answers):
+    same, other = answers["other_images"]
     assert same is None
     assert "process 1 of 2 finds other images" in other
 

@@ -152,7 +152,7 @@ def test_all_wait_for_a_locked_folder(asked, programs, tmp_path, monkeypatch):
     arguments = command(programs, tmp_path / "run", *SHORT)
     ((_, said),) = together.finish(together.start([*arguments, "--dry_run"]))
     with locked(Path(said.splitlines()[0])):
-        started = together.start(arguments, 2, devices=2)
+        started = together.start(arguments, 2)
         assert any("waiting up to 180 s" in line for line in started[0].stdout)
         if asked:
             for process in started:

@@ -19,7 +19,7 @@ BATCH = ("k_center", "badge", "cluster_margin", "typiclust", "bait")
 SMALL = ("plain", "all bought", "none labelled", "two classes", "class missing")
 FORMS = ("binary", "full")
 BUDGETS = {"bait": 16}  # of the large pool; 60 of the others
-COMBINATIONS = [("shard_map", 1), ("shard_map", 2), ("shard_map", 4), ("pmap", 4)]
+COMBINATIONS = [("shard_map", 1), ("shard_map", 4), ("pmap", 4)]
 
 
 def large(form, budget, devices):
@@ -50,7 +50,7 @@ def choices(combinations):
 
 @pytest.fixture(scope="module")
 def one_process():
-    """What 1, 2 and 4 devices choose, by either executor."""
+    """What 1 and 4 devices choose, by either executor."""
     return together_do(choices, 1, 4, COMBINATIONS)[0]
 
 
