@@ -13,8 +13,8 @@ from aljax.data import DATASETS, Data
 from aljax.limits import LIMITS, OPTIMIZER_LIMITS, check_number
 from aljax.lookup import check_name, lookup
 from aljax.models import MODELS
-from aljax.optimizers import OPTIMIZERS
-from aljax.strategies import STRATEGIES, Options, check_options
+from aljax.optimizers import OPTIMIZERS, Sgd
+from aljax.strategies import FISHERS, NOISES, STRATEGIES, Options
 
 PRECISIONS = ("float32", "bfloat16")
 INITIAL_QUERIES = ("random", "strategy")
@@ -141,6 +141,8 @@ def _check_names(config: Config) -> None:
         "reset": RESETS,
         "augmentation.padding": PADDINGS,
         "loss_prediction.train": LOSS_PREDICTION_TRAIN,
+        "query.noise": NOISES,
+        "query.fisher": FISHERS,
     }.items():
         check_name(choices, f"--config.{name}", values[name])
     if config.optimizer not in config.optimizers:
@@ -152,10 +154,10 @@ def _check_names(config: Config) -> None:
 
 def _check_counts(config: Config) -> None:
     for name, value in flatten(config).items():
-        table, field = LIMITS, name
-        if name.startswith("optimizers."):
-            table, field = OPTIMIZER_LIMITS, name.split(".")[-1]
-        least, most = table.get(field, (0, math.inf))
+        limits = _limits(config, name)
+        if limits is None:
+            continue
+        least, most = limits
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, (int, float)) and not isinstance(number, bool):
                 check_number(f"--config.{name}", number, least, most)
@@ -178,6 +180,13 @@ def _check_counts(config: Config) -> None:
             "out were trained on by the trials before it, whose weights go on under "
             "reset=never; set it to 0, or choose another --config.reset."
         )
+    chosen = config.initial_query == "strategy" and config.strategy != "random"
+    if config.validation and chosen:
+        raise ValueError(
+            f"--config.validation: the {config.validation} images held out would be of "
+            f"those that {config.strategy} chooses, and no sample of the pool; set it "
+            "to 0, or set --config.initial_query=random."
+        )
     if config.pool_subset is not None and config.pool_subset < config.budget:
         raise ValueError(
             f"--config.pool_subset: {config.pool_subset} images cannot fill a budget "
@@ -186,8 +195,18 @@ def _check_counts(config: Config) -> None:
         )
 
 
+def _limits(config: Config, name: str) -> tuple[float, float] | None:
+    """Least and most of a number; None: whoever wrote the optimizer knows."""
+    if not name.startswith("optimizers."):
+        return LIMITS.get(name, (0, math.inf))
+    _, optimizer, field = name.split(".", 2)
+    ours = type(config.optimizers[optimizer]).__module__ == Sgd.__module__
+    if ours or field == "learning_rate":
+        return OPTIMIZER_LIMITS.get(field, (0, math.inf))
+    return None
+
+
 def _check_query(config: Config) -> None:
-    check_options(config.query)
     strategy, noise = STRATEGIES[config.strategy], config.query.noise
     if noise != "none" and strategy.needs and not strategy.draws:
         draws = [name for name, other in STRATEGIES.items() if other.draws]
@@ -245,6 +264,7 @@ def check_types(holder: Any, prefix: str) -> None:
             )
 
 
+_UNIONS = (types.UnionType, typing.Union)
 _WORDS = {
     int: "a whole number (int)",
     float: "a number (float)",
@@ -257,16 +277,20 @@ _WORDS = {
 
 def _words(hint: Any) -> str:
     """What a type is called in a sentence."""
-    if isinstance(hint, types.UnionType):
+    if typing.get_origin(hint) in _UNIONS:
         arms = [a for a in typing.get_args(hint) if a is not types.NoneType]
         return " or ".join(map(_words, arms)) + f", or none ({hint})"
     return _WORDS.get(hint) or _WORDS.get(typing.get_origin(hint)) or str(hint)
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    if isinstance(hint, types.UnionType):
+    if hint is Any:
+        return True
+    if typing.get_origin(hint) in _UNIONS:
         return any(_fits(value, arm) for arm in typing.get_args(hint))
     origin = typing.get_origin(hint)
+    if origin is typing.Literal:
+        return value in typing.get_args(hint)
     if origin is tuple:
         return isinstance(value, (tuple, list)) and all(
             _fits(item, typing.get_args(hint)[0]) for item in value

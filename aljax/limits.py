@@ -2,7 +2,7 @@
 
 import math
 
-BELOW_ONE = math.nextafter(1.0, 0.0)
+BELOW_ONE, ABOVE_ZERO = math.nextafter(1.0, 0.0), math.nextafter(0.0, 1.0)
 # Least and most of each number: beyond lies what nobody means, such as a slip of the
 # finger, and what no machine can carry out.
 LIMITS = {
@@ -25,10 +25,13 @@ LIMITS = {
     "loss_prediction.margin": (0, 10**6),
     "loss_prediction.detach_epoch": (0, 10**9),
     "checkpoint_seconds": (0, 10**9),
-    "query.passes": (0, 10_000),
-    "query.clusters": (0, 10**6),
-    "query.neighbours": (0, 10_000),
-    "query.oversample": (0, 10**6),
+    "query.beta": (ABOVE_ZERO, math.inf),
+    "query.passes": (2, 10_000),  # which are compared
+    "query.dropout": (ABOVE_ZERO, BELOW_ONE),
+    "query.clusters": (1, 10**6),
+    "query.oversample": (1, 10**6),
+    "query.neighbours": (1, 10_000),
+    "query.regularisation": (ABOVE_ZERO, math.inf),
 }
 # The same of the settings of optimizers, whichever has them.
 OPTIMIZER_LIMITS = {
@@ -51,10 +54,10 @@ def check_number(field: str, number: float, least: float, most: float) -> None:
     if not math.isfinite(number):
         raise ValueError(f"{field}: {number} is not a finite number; give one.")
     if number < least:
-        raise ValueError(
-            f"{field}: {number} is too small; "
-            f"it must be {f'at least {least}' if least else 'zero or more'}."
+        bound = {0: "zero or more", ABOVE_ZERO: "above 0"}.get(
+            least, f"at least {least}"
         )
+        raise ValueError(f"{field}: {number} is too small; it must be {bound}.")
     if number > most:
         bound = "below 1" if most == BELOW_ONE else f"at most {most:,}"
         raise ValueError(f"{field}: {number} is too large; it must be {bound}.")

@@ -18,12 +18,12 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from process import call, printed
 from throughput import MODELS, TORCH_DEVICES, positive, some_of
 
 HERE = Path(__file__).parent
@@ -77,10 +77,8 @@ def run_aljax(experiment: dict, folder: Path) -> dict:
     launch += [f"--workdir={workdir}", f"--compile_cache_dir={folder / 'programs'}"]
     launch += ["--noreport"]
     start = time.perf_counter()
-    done = subprocess.run(launch, capture_output=True, text=True)
+    printed(launch)
     seconds = time.perf_counter() - start
-    if done.returncode:
-        raise ValueError(f"{' '.join(launch)} failed:\n{done.stderr[-2000:]}")
     (path,) = workdir.glob("*/*/*/trial_1/cycles.jsonl")
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     about = json.loads((path.parent / "config.json").read_text())
@@ -112,16 +110,8 @@ def run_torch(side: str, experiment: dict, device: str, folder: Path) -> dict:
     asked = {"side": manner, "compile": compiled, "device": device}
     wanted = json.dumps(experiment | asked)
     start = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, __file__, f"--torch={wanted}"],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    seconds = time.perf_counter() - start
-    if done.returncode:
-        raise ValueError(f"{side} failed:\n{done.stderr[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1]) | {"seconds": seconds}
+    found = call([sys.executable, __file__, f"--torch={wanted}"], environment)
+    return found | {"seconds": time.perf_counter() - start}
 
 
 def torch_side(wanted: str) -> None:

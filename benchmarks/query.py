@@ -20,7 +20,6 @@ libraries. All sides have the allocator's settings of the `aljax` command.
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from process import call, peak_resident_bytes
 from query_peers import PEERS, Pool
 from throughput import positive
 
@@ -67,10 +67,6 @@ def make_pool(flags: argparse.Namespace) -> Pool:
     embedding, logits = images(flags.candidates)
     passes = logits[:, None] + draw(flags.candidates, flags.passes, flags.classes)
     return Pool(embedding, logits, passes, *images(flags.labelled), flags.budget)
-
-
-def peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def time_aljax(strategy: str, pool: Pool) -> dict:
@@ -119,25 +115,25 @@ def measure_side(flags: argparse.Namespace) -> dict:
     pool = make_pool(flags)
     if flags.side == OURS:
         from aljax.machine.devices import use_compile_cache
-        from aljax.runs.folder import provenance
+        from aljax.runs.provenance import provenance
 
         use_compile_cache(flags.compile_cache_dir)
         about = provenance()
-        before = peak_bytes()
+        before = peak_resident_bytes()
         found = time_aljax(flags.strategies, pool) | {"about": about}
     else:
         import torch
 
         torch.set_num_threads(len(os.sched_getaffinity(0)))
-        before = peak_bytes()
+        before = peak_resident_bytes()
         peer = PEERS[flags.strategies][flags.side]
         found = time_peer(peer, pool, flags.limit)
     if "chosen" in found:
         found["chosen"] = np.asarray(found["chosen"]).tolist()
-    return found | {"bytes": peak_bytes() - before}
+    return found | {"bytes": peak_resident_bytes() - before}
 
 
-def call(flags: argparse.Namespace, strategy: str, side: str) -> dict:
+def measure_apart(flags: argparse.Namespace, strategy: str, side: str) -> dict:
     """Measures a side in a process of its own."""
     line = [sys.executable, __file__, f"--side={side}", f"--strategies={strategy}"]
     line += [f"--{name}={getattr(flags, name)}" for name in (*COUNTS, "limit")]
@@ -146,18 +142,9 @@ def call(flags: argparse.Namespace, strategy: str, side: str) -> dict:
     environment = os.environ | {"GLIBC_TUNABLES": tunables(present)}
     try:
         # A little longer than the limit, for those that stop by themselves.
-        done = subprocess.run(
-            line,
-            capture_output=True,
-            text=True,
-            timeout=flags.limit + 60,
-            env=environment,
-        )
-    except subprocess.TimeoutExpired:
+        return call(line, environment, flags.limit + 60)
+    except TimeoutError:
         return {"seconds": flags.limit, "kind": "over"}
-    if done.returncode:
-        raise ValueError(f"{strategy}, {side}: {done.stderr.strip()[-500:]}")
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def sides(strategy: str) -> list[str]:
@@ -177,7 +164,7 @@ def measure(flags: argparse.Namespace, strategy: str) -> list[dict]:
             if found and found[-1]["seconds"] > flags.once_above:
                 continue
             print(f"{strategy}, {side}: round {number + 1}", file=sys.stderr)
-            found.append(call(flags, strategy, side))
+            found.append(measure_apart(flags, strategy, side))
     ours = rounds[OURS]
     rows = []
     for side, found in rounds.items():

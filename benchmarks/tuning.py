@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from aljax.report import names
-from aljax.report.record import Record
+from aljax.report.record import FOLDERS, Record
 from aljax.report.runs import Study, read
 
 COLUMNS = ("network", "optimizer", "settings", "accuracy", "sd", "trials", "note")
@@ -57,11 +57,7 @@ def lines(study: Study) -> Iterator[dict[str, Any]]:
                 "be chosen; search with --config.validation."
             )
         pairs.setdefault(record.pair, []).append(record)
-    models = names.in_order({model for model, _ in pairs})
-    optimizers = names.in_order({o for _, o in pairs}, names.OPTIMIZERS)
-    for pair in sorted(
-        pairs, key=lambda p: (models.index(p[0]), optimizers.index(p[1]))
-    ):
+    for pair in sorted(pairs, key=lambda pair: [*map(names.place, pair, FOLDERS)]):
         yield from _pair(pairs[pair])
 
 

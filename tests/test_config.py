@@ -2,8 +2,11 @@
 
 import csv
 import json
+import math
 import runpy
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, Optional
 
 import pytest
 
@@ -193,6 +196,34 @@ def test_held_out_images_are_not_those_of_earlier_trials():
     assert "--config.validation: the 200 images" in message and "reset=never" in message
     validate(Config(initial=500, validation=200, reset="trial"))
     validate(Config(initial=500, validation=200, reset="never", trials=1))
+
+
+def test_held_out_images_are_a_sample_of_the_pool():
+    config = Config(initial=500, validation=200, initial_query="strategy")
+    message = refusal(replace(config, "strategy", "margin"))
+    assert "those that margin chooses" in message
+    validate(replace(config, "strategy", "random"))
+
+
+def test_settings_of_somebodys_own_optimizer_are_their_business(monkeypatch):
+    @dataclass
+    class Own:
+        learning_rate: float = 0.1
+        power: float = -0.8
+        clip: Optional[float] = math.inf  # noqa: UP045
+        mode: Literal["a", "b"] = "a"
+        extra: Any = None
+
+    monkeypatch.setitem(OPTIMIZERS, "own", Own)
+    config = Config()
+    config.optimizers["own"] = Own()
+    validate(config)
+    config.optimizers["own"] = Own(mode="c", clip="none")
+    assert "own.clip: 'none' is of the wrong type; it must be a number" in (
+        refusal(config)
+    )
+    config.optimizers["own"] = Own(learning_rate=-1.0)
+    assert "learning_rate: -1.0 is too small" in refusal(config)
 
 
 def test_pool_subset_below_the_budget():

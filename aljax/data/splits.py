@@ -25,6 +25,11 @@ def check(splits: Splits, name: str) -> None:
     Raises:
         ValueError: names the array, and what it must be.
     """
+    if len(splits.classes) < 2:
+        raise ValueError(
+            f"--config.data.name={name}: its classes are {len(splits.classes)}; "
+            "it needs 2 or more."
+        )
     shape = np.shape(splits.train_images)[1:]
     for part in ("train", "test"):
         images = np.asarray(getattr(splits, f"{part}_images"))

@@ -175,6 +175,22 @@ def _settle_sweep(config: Config, overrides: list[str]) -> None:
         config.sweep = grid_without(config, name)
 
 
+def _refuse_unused(config: Config, overrides: list[str]) -> None:
+    """Refuses settings of an optimizer that no run uses: ValueError names one."""
+    swept = config.sweep if isinstance(config.sweep, dict) else {}
+    used = swept.get("optimizer", [config.optimizer])
+    if not isinstance(used, (list, tuple)):
+        return  # which is refused with the grid
+    for argument in overrides[1:]:
+        field = argument.lstrip("-").split("=", 1)[0]
+        _, *parts = field.split(".")
+        if parts[0] == "optimizers" and len(parts) == 3 and parts[1] not in used:
+            raise ValueError(
+                f"--{field} is of an optimizer that no run uses; leave it out, or add "
+                f"--config.optimizer={parts[1]} (now {', '.join(map(str, used))})."
+            )
+
+
 def parse() -> tuple[flags.FlagValues, Config]:
     """Reads the command line of this process; executes its recipe once.
 
@@ -205,6 +221,7 @@ def parse() -> tuple[flags.FlagValues, Config]:
         )
         fields(overrides)
         _settle_sweep(fields.config, overrides)
+        _refuse_unused(fields.config, overrides)
     except flags.Error as error:
         raise ValueError(_in_plain_words(str(error), values)) from error
     return values, fields.config

@@ -25,12 +25,12 @@ def report_at_end(plan: Plan, command: str | None = None) -> Path | None:
     Returns:
         the path of the page; None where there is none.
     """
-    runs = [run for group in expand(plan.config) for run in group]
-    found = [read_status(run, plan.workdir) for run in runs]
-    left = {status.state for status in found} - {"done", "failed"}
-    if left or not any(status.rows for status in found):
-        return None
     try:
+        runs = [run for group in expand(plan.config) for run in group]
+        found = [read_status(run, plan.workdir) for run in runs]
+        left = {status.state for status in found} - {"done", "failed"}
+        if left or not any(status.rows for status in found):
+            return None
         images = stored_images(plan.data_dir)
         return write_report([plan.workdir], images=images, command=command)
     # Whatever it is, a finished experiment does not fail for a picture of it.

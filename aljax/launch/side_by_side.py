@@ -10,8 +10,8 @@ import queue
 import re
 import signal
 import subprocess
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -137,11 +137,8 @@ def carry_out(
                 told = f"{first.folder}: its process ended with {status}."
                 (unsaved if asked.requested else failures).append(told)
 
-    threads = [threading.Thread(target=work, args=(share,)) for share in shares]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(len(shares)) as threads:
+        list(threads.map(work, shares))  # raises what went wrong in a thread
     if asked.requested and not unsaved:
         raise Preempted
     while refused and not waiting.empty():

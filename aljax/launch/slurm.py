@@ -52,7 +52,15 @@ case $status in {preempted} | 138 | 143)
     done
     ;;
 esac
-exit $status
+{waiting}exit $status
+"""
+_WAITING = """\
+# This may be what a lost node left behind: SLURM queues the task again once it has
+# found the node down, if the task is still there by then.
+case $status in 1 | 134 | 137)
+    sleep 420
+    ;;
+esac
 """
 
 
@@ -222,4 +230,5 @@ def array_script(
         nodes=nodes,
         command=shlex.join(task_command(argv)),
         preempted=PREEMPTED,
+        waiting=_WAITING if nodes != "1" else "",
     )

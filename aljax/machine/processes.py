@@ -34,10 +34,10 @@ LEAVE_SECONDS = 1  # that the first process gives the others to leave before it
 _for_all = SimpleNamespace(acting=False)
 _HEADER_BYTES, _CHUNK_BYTES = 2**12, 2**22
 # Where those that start processes say how many there are, and which one this is.
-_LAUNCHERS = {
-    "srun": ("SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID"),
-    "mpirun": ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
-}
+_LAUNCHERS = (
+    ("SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID"),  # srun
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),  # mpirun
+)
 # How an error of a program begins: with the name of a status.
 _STATUSES = """
     CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS
@@ -67,7 +67,7 @@ def define_flags(values: flags.FlagValues) -> None:
 
 def launched() -> tuple[int, int] | None:
     """How many processes `srun` or `mpirun` has started, and which one this is."""
-    for present, count, index in _LAUNCHERS.values():
+    for present, count, index in _LAUNCHERS:
         if present in os.environ and int(os.environ[count]) > 1:
             return int(os.environ[count]), int(os.environ[index])
     return None

@@ -1,5 +1,7 @@
 """How weights start: as PyTorch's do, since the recipes were tuned there."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -20,9 +22,7 @@ def fan_in_uniform(
             `shape`.
     """
     if fan_in is None:
-        fan_in = 1
-        for size in shape[:-1]:
-            fan_in *= size
+        fan_in = math.prod(shape[:-1])
     words = jax.random.key_data(key).astype(jnp.uint32)
     state = jnp.concatenate([words, words ^ jnp.uint32(0x9E3779B9)])
     _, bits = lax.rng_bit_generator(

@@ -21,16 +21,16 @@ def ahead(values: Sequence[Mapping[Unit, float]], best: int) -> list[bool]:
     Returns:
         a verdict for each other, in order.
     """
-    ps: list[float | None] = []
+    ps = []
     for place, other in enumerate(values):
         if place != best:
             units = [unit for unit in values[best] if unit in other]
             sides = [[some[u] for u in units] for some in (values[best], other)]
             found = paired(*sides) if units else None
-            ps.append(found.p if found and found.mean > 0 else None)
-    # No test counts as one that failed: it takes its place in the family.
-    tested = holm([1.0 if p is None else p for p in ps])
-    return [p < 1 - LEVEL for p in tested]
+            # No test counts as one that failed: it takes its place in the family.
+            tested = found and found.p is not None and found.mean > 0
+            ps.append(found.p if tested else 1.0)
+    return [p < 1 - LEVEL for p in holm(ps)]
 
 
 def established(values: Sequence[Mapping[Unit, float]]) -> int | None:

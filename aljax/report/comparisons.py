@@ -30,8 +30,10 @@ from aljax.report.settings import IMAGES, Cell, Setting, own_settings
 from aljax.report.statistics import (
     FEWEST,
     LEVEL,
+    Estimate,
     Interval,
     Paired,
+    estimate,
     holm,
     paired,
     ratio_of_labels,
@@ -82,16 +84,20 @@ class Comparison:
     def interactions(self) -> tuple[tuple[str, str], ...]:
         """Parts in which the difference has another sign, and that is established.
 
-        Two parts disagree if the difference of their differences, paired by trial, is
-        established by Holm over all pairs of parts.
+        Two parts disagree if the interval of each lies on its own side of zero, and the
+        difference of their differences, paired by trial, is established by Holm over
+        all pairs of parts.
         """
+        if self.bar:
+            return ()
         gains = self.match.differences(lambda block: part_of(self.by, block))
         pairs = list(itertools.combinations(gains, 2))
         ps = holm([paired(gains[a], gains[b]).p for a, b in pairs])
+        found = {name: estimate(gain) for name, gain in gains.items()}
         return tuple(
             (a, b)
             for (a, b), p in zip(pairs, ps, strict=True)
-            if p is not None and p < ALPHA and gains[a].mean() * gains[b].mean() < 0
+            if p is not None and p < ALPHA and _opposite(found[a], found[b])
         )
 
 
@@ -153,6 +159,11 @@ def _compare(
     within = {name: paired(*pair_runs(some).aubc) for name, some in parts.items()}
     out, result = _left_out(by, runs, whole), paired(*whole.aubc)
     return Comparison(by, first, second, whole, result, within, out, barred)
+
+
+def _opposite(one: Estimate, other: Estimate) -> bool:
+    """Whether two intervals lie on two sides of zero."""
+    return one.high < 0 < other.low or other.high < 0 < one.low
 
 
 def _turned(found: Paired) -> Paired:

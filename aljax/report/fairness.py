@@ -168,10 +168,10 @@ def by_settings(runs: Iterable[Record]) -> dict[str | None, str]:
     for record in runs:
         every.setdefault(record.optimizer, {})[record.model] = tuned(record)
     found: dict[str | None, list[str]] = {}
-    for optimizer in names.in_order(set(every), names.OPTIMIZERS):
+    for optimizer in names.in_order(set(every), "optimizer"):
         said, title = every[optimizer], names.optimizer_name(optimizer)
         alike = len(set(said.values())) == 1
-        for model in names.in_order(set(said))[: 1 if alike else None]:
+        for model in names.in_order(set(said), "model")[: 1 if alike else None]:
             shown = title if alike else names.pair_name(model, optimizer)
             found.setdefault(said[model], []).append(shown)
     return {text: listed(shown) for text, shown in found.items()}
@@ -196,7 +196,7 @@ def settings(study: Study) -> Iterator[Doubt]:
 
     And software and devices, if it is settings that they differ between.
     """
-    if not any(list(_mixed(setting)) for setting in study.settings):
+    if len(study.settings) > 1:
         yield from _mixed(Setting(0, "", {}, study.runs))
     swept = {"data.name"}
     for experiment in study.experiments.values():

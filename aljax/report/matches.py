@@ -22,12 +22,7 @@ OTHERS = {
     "strategy": ("model", "optimizer"),
     "setting": FOLDERS,
 }
-NAMES = {
-    "optimizer": names.optimizer_name,
-    "model": names.model_name,
-    "strategy": names.strategy_name,
-    "setting": "“{}”".format,
-}
+NAMES = names.NAMES | {"setting": "“{}”".format}
 QUORUM = 2 / 3  # of all pairs, that have the strategies under which they are compared
 Block = tuple[str, ...]  # values of OTHERS
 Sides = Sequence[Sequence[Record]]  # two, of runs in any state

@@ -50,6 +50,10 @@ def strategy_name(strategy: str) -> str:
     return STRATEGIES.get(strategy, strategy.replace("_", " "))
 
 
+# What people call a name, by its kind.
+NAMES = {"model": model_name, "optimizer": optimizer_name, "strategy": strategy_name}
+
+
 def pair_name(model: str, optimizer: str) -> str:
     """A model–optimizer pair: "ResNet18 + SGD"."""
     return f"{model_name(model)} + {optimizer_name(optimizer)}"
@@ -79,18 +83,13 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' * (number != 1)}"
 
 
-def in_order(names: set[str], usual: dict[str, str] | None = None) -> tuple[str, ...]:
-    """Sorts names: those of a usual order first, then by their numbers and letters.
+def place(name: str, kind: str) -> tuple[int, list]:
+    """What names of a kind are sorted by: the usual order, then numbers and letters."""
+    usual = list({"optimizer": OPTIMIZERS, "strategy": STRATEGIES}.get(kind, ()))
+    natural = [int(p) if p.isdecimal() else p for p in re.split(r"(\d+)", name)]
+    return usual.index(name) if name in usual else len(usual), natural
 
-    Args:
-        names: of one kind.
-        usual: a table whose order counts, such as `OPTIMIZERS`; None: there is none.
-    """
-    places = {name: place for place, name in enumerate(usual or {})}
 
-    def key(name: str):
-        parts = re.split(r"(\d+)", name)
-        natural = [int(p) if p.isdecimal() else p for p in parts]
-        return places.get(name, len(places)), natural
-
-    return tuple(sorted(names, key=key))
+def in_order(names: set[str], kind: str) -> tuple[str, ...]:
+    """Sorts names of a kind, such as "optimizer", by `place`."""
+    return tuple(sorted(names, key=lambda name: place(name, kind)))

@@ -25,7 +25,8 @@ def overlap(setting: Setting) -> pd.DataFrame:
 
     Returns:
         `[strategies, strategies]`, symmetric, 1 on the diagonal, NaN where two never
-        met; `.attrs["n"]` is the smallest number of runs in a mean.
+        met; `.attrs["n"]` is the smallest number of runs in a mean
+        (0: there is none).
     """
     strategies = setting.strategies
     table = pd.DataFrame(np.eye(len(strategies)), strategies, strategies)
@@ -44,7 +45,7 @@ def overlap(setting: Setting) -> pd.DataFrame:
         mean = float(np.mean(sorted(known))) if known else np.nan
         table.loc[first, second] = table.loc[second, first] = mean
         counts.append(len(known))
-    table.attrs["n"] = min(counts, default=0)
+    table.attrs["n"] = min(filter(None, counts), default=0)
     return table
 
 

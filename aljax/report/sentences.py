@@ -10,6 +10,9 @@ from aljax.report.settings import Setting, of_networks
 from aljax.report.statistics import FEWEST, Paired
 
 NOUNS = {"optimizer": "optimizers", "model": "networks", "strategy": "strategies"}
+PARTS = {"optimizer": "networks", "model": "optimizers"} | dict.fromkeys(
+    ("strategy", "setting"), "pairs of network and optimizer"
+)  # that `matches.part_of` tells apart
 FEW = 2  # strategies that a sentence names
 MANY = 4  # parts of a comparison from which on a sentence gives their range
 
@@ -114,8 +117,8 @@ def parts(comparison: Comparison) -> list[str]:
         order = sorted(within, key=lambda name: within[name].mean)
         least, most = (f"{name} {said[name]}" for name in (order[0], order[-1]))
         text = (
-            f"{first} − {second}, in points, is largest with {most} and smallest with "
-            f"{least}, of {len(order)}"
+            f"{first} − {second}, in points, goes from {least} to {most} over "
+            f"{len(order)} {PARTS[comparison.by]}"
         )
     else:
         values = [f"{name} {text}" for name, text in said.items()]
@@ -204,7 +207,7 @@ def under_which(family: Sequence[Comparison], most: int = 99) -> str:
     """The strategies under which something was compared; more than `most` by number."""
     places = {c.by: OTHERS[c.by].index("strategy") for c in family}
     found = {block[places[c.by]] for c in family for block in c.match.blocks}
-    return shown_strategies(names.in_order(found, names.STRATEGIES), most)
+    return shown_strategies(names.in_order(found, "strategy"), most)
 
 
 def unpaired(family: Sequence[Comparison], levels: Sequence[str], by: str) -> list[str]:

@@ -49,35 +49,25 @@ class Setting:
 
     @property
     def models(self) -> tuple[str, ...]:
-        return names.in_order({model for model, _, _ in self.cells})
+        return self.levels("model")
 
     @property
     def optimizers(self) -> tuple[str, ...]:
-        return names.in_order({o for _, o, _ in self.cells}, names.OPTIMIZERS)
+        return self.levels("optimizer")
 
     @property
     def strategies(self) -> tuple[str, ...]:
-        return names.in_order({s for _, _, s in self.cells}, names.STRATEGIES)
+        return self.levels("strategy")
 
     def levels(self, by: str) -> tuple[str, ...]:
         """What is compared of a kind, in the usual order: "model", "optimizer" …"""
-        return {
-            "model": self.models,
-            "optimizer": self.optimizers,
-            "strategy": self.strategies,
-        }[by]
+        return names.in_order({cell[FOLDERS.index(by)] for cell in self.cells}, by)
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """(network, optimizer, strategy) of every run with a row, in usual order."""
         found = {record.cell for record in self.runs if record.rows}
-        models = names.in_order({cell[0] for cell in found})
-        optimizers = names.in_order({cell[1] for cell in found}, names.OPTIMIZERS)
-        strategies = names.in_order({cell[2] for cell in found}, names.STRATEGIES)
-        order = (models.index, optimizers.index, strategies.index)
-        return tuple(
-            sorted(found, key=lambda c: [at(n) for at, n in zip(order, c, strict=True)])
-        )
+        return tuple(sorted(found, key=lambda cell: [*map(names.place, cell, FOLDERS)]))
 
     @cached_property
     def _of_cell(self) -> dict[Cell, tuple[Record, ...]]:
@@ -108,6 +98,11 @@ class Setting:
         """Names of the classes `[K]`; None where not recorded."""
         known = (self.dataset or {}).get("class_names")
         return tuple(known) if known else None
+
+    def class_name(self, index: int) -> str:
+        """What a class is called; its number where that was not recorded."""
+        known = self.class_names or ()
+        return str(known[index]) if index < len(known) else f"class {index}"
 
     @property
     def data(self) -> str:

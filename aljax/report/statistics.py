@@ -45,17 +45,6 @@ class Paired:
 
 
 @dataclass(frozen=True)
-class MeanCurve:
-    """A mean over trials at each budget; all `[budgets]`."""
-
-    n: np.ndarray  # int64: a trial may not have got so far
-    mean: np.ndarray
-    sd: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-
-@dataclass(frozen=True)
 class Interval:
     """A number and its interval; None: out of what was measured."""
 
@@ -72,27 +61,13 @@ def half_width(sd: float, n: int) -> float:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Mean, standard deviation and t interval of `[n]` numbers, n ≥ 1."""
+    """Mean, standard deviation and t interval of `[n]` numbers; of none, NaN."""
     values = np.asarray(values, np.float64)
-    n, mean = len(values), float(values.mean())
+    n = len(values)
+    mean = float(values.mean()) if n else math.nan
     sd = float(values.std(ddof=1)) if n > 1 else math.nan
     half = half_width(sd, n) if n >= FEWEST else math.nan
     return Estimate(n, mean, sd, mean - half, mean + half)
-
-
-def mean_curve(curves: np.ndarray) -> MeanCurve:
-    """`estimate` at each budget, over the trials that have got there.
-
-    Args:
-        curves: `[n, budgets]`, one trial a row; NaN where it has no cycle.
-    """
-    points = []
-    for column in np.asarray(curves, np.float64).T:
-        known = column[~np.isnan(column)]
-        nobody = Estimate(0, *[math.nan] * 4)
-        points.append(estimate(known) if len(known) else nobody)
-    parts = zip(*((p.n, p.mean, p.sd, p.low, p.high) for p in points), strict=True)
-    return MeanCurve(*map(np.array, parts))
 
 
 def paired(first: Sequence[float], second: Sequence[float]) -> Paired:

@@ -30,19 +30,14 @@ _COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, INK, YELLOW)
 _OF_MODELS = (BLUE, ORANGE, GREEN, PURPLE, VERMILLION, SKY, INK, YELLOW)
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 _KNOWN = {
-    "optimizer": ("sgd", "adam", "adamw", "rmsprop", "adam_sgd"),
+    "optimizer": tuple(names.OPTIMIZERS),
     "model": ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
     "strategy": (
         *("entropy", "learning_loss", "margin", "least_confidence"),
         *("badge", "k_center", "bald", "typiclust"),
     ),
 }
-_NAMED = {
-    "model": names.model_name,
-    "optimizer": names.optimizer_name,
-    "strategy": names.strategy_name,
-}
-KINDS = tuple(_NAMED)
+KINDS = tuple(names.NAMES)
 _LONGEST = 28
 
 
@@ -59,7 +54,7 @@ class Look:
 
 def called(kind: str, name: str) -> str:
     """What people call a network, an optimizer or a strategy, on one line."""
-    return shorten(_NAMED[kind](name))
+    return shorten(names.NAMES[kind](name))
 
 
 def shorten(name: str, longest: int = _LONGEST) -> str:

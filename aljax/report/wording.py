@@ -96,15 +96,22 @@ def memory(device: float, host: float) -> str:
     return UNKNOWN if math.isnan(host) else f"{size(host)} (host)"
 
 
-def labels(found: Interval, last: int) -> str:
-    """Labels needed, with their interval: "3,400 (3,100 to 3,800)", "not reached …"."""
+def labels(found: Interval, first: int, last: int) -> str:
+    """Labels needed, with their interval: "3,400 (3,100 to 3,800)", "not reached …".
+
+    The first budget stands for itself and all below it: "≤ 500".
+    """
+
+    def count(labels: float) -> str:
+        return "≤ " * (labels <= first) + f"{labels:,.0f}"
+
     if found.value is None:
         return f"not reached by {last:,}"
-    said = f"{found.value:,.0f}"
+    said = count(found.value)
     if found.low is None:
         return said
-    high = f"{found.high:,.0f}" if found.high is not None else f"beyond {last:,}"
-    return f"{said} ({found.low:,.0f} to {high})"
+    high = count(found.high) if found.high is not None else f"beyond {last:,}"
+    return f"{said} ({count(found.low)} to {high})"
 
 
 def times(found: Interval) -> str:
@@ -126,6 +133,16 @@ def trials(ns: Iterable[int]) -> str:
     """How many trials comparisons have: "5 trials", "3 to 5 trials"."""
     low, high = min(ns := list(ns)), max(ns)
     return counted(high, "trial") if low == high else f"{low} to {high} trials"
+
+
+def unequal(ns: Iterable[int]) -> str:
+    """What to mind where means stand beside each other; "" where all have one n."""
+    if len(set(ns)) < 2:
+        return ""
+    return (
+        " Where n is unequal, the gap of two means is not the difference by trial on "
+        "which verdicts rest."
+    )
 
 
 def verdict(established: Sequence[bool]) -> str:

@@ -28,6 +28,11 @@ SMALL_LAST_BATCH = (
     "ResNet18 of width 16 3.4 points less accurate than 2,496 (n = 3). To avoid it, "
     "choose config.batch_size, config.initial or config.budget that leave none or more."
 )
+LATE_MILESTONE = (
+    "schedule.milestones has {}, but training ends after {} epochs, so the learning "
+    "rate is not lowered there; to shorten a recipe, lower its milestones and "
+    "loss_prediction.detach_epoch with config.epochs."
+)
 
 
 def advice(plan: Plan, platform: str) -> list[str]:
@@ -36,6 +41,7 @@ def advice(plan: Plan, platform: str) -> list[str]:
     sentences = []
     if small := _smallest_last_batch(configs):
         sentences.append(SMALL_LAST_BATCH.format(rest=small[0], images=small[1]))
+    sentences += dict.fromkeys(filter(None, map(_late_milestone, configs)))
     if platform != "cpu":
         return sentences
     bfloat16 = any(config.precision == "bfloat16" for config in configs)
@@ -45,6 +51,12 @@ def advice(plan: Plan, platform: str) -> list[str]:
     elif bfloat16 and kernels.unused_tiles():
         sentences.append(UNUSED_TILES)
     return sentences
+
+
+def _late_milestone(config: Config) -> str:
+    """What is said of a milestone that never comes; "": all do."""
+    late = [epoch for epoch in config.schedule.milestones if epoch >= config.epochs]
+    return LATE_MILESTONE.format(late[0], config.epochs) if late else ""
 
 
 def _smallest_last_batch(configs: list[Config]) -> tuple[int, int] | None:

@@ -24,7 +24,7 @@ from aljax.machine.processes import done_by_first
 from aljax.runs.folder import Damaged
 
 # What a full disk, or one that has gone, makes system calls say.
-_LOST = ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "ESTALE")
+_LOST = ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "ESTALE", "EACCES", "EPERM")
 # What they say of a save that was copied by half: not the disk, the save is at fault.
 _INCOMPLETE = ("ENOENT", "ENOTDIR", "EISDIR")
 
@@ -34,7 +34,7 @@ class DiskFailed(OSError):
 
 
 def disk_failed(error: OSError) -> bool:
-    """Whether the disk is to blame: it is full, or it has gone."""
+    """Whether the disk is to blame: it is full, has gone, or is somebody else's."""
     return isinstance(error, DiskFailed) or errno.errorcode.get(error.errno) in _LOST
 
 

@@ -89,11 +89,7 @@ def query(trial: Trial, cycle: int) -> Purchase:
     strategy = STRATEGIES[config.strategy]
     with Stopwatch(trial.session.clock) as watch:
         indices = _candidates(trial, cycle)
-        chosen, seen = _choose(trial, cycle, strategy, indices)
-    scores = None
-    if strategy.score:
-        every = check_scores(config.strategy, strategy.score(seen), len(indices))
-        scores = every[chosen]
+        chosen, seen, scores = _choose(trial, cycle, strategy, indices)
     logits = None if seen.logits is None else seen.logits[chosen]
     if logits is None:  # a few images, off the clock of a strategy that asks nothing
         logits = predict(trial, indices[chosen], frozenset({"logits"})).logits
@@ -119,8 +115,11 @@ def _candidates(trial: Trial, cycle: int) -> np.ndarray:
 
 def _choose(
     trial: Trial, cycle: int, strategy: Strategy, indices: np.ndarray
-) -> tuple[np.ndarray, Outputs]:
-    """Positions of a strategy's choice, and what the network says of candidates."""
+) -> tuple[np.ndarray, Outputs, np.ndarray | None]:
+    """Positions of a strategy's choice, what the network says of candidates, scores.
+
+    Scores are of the choice, where the strategy has any.
+    """
     needs = strategy.needs - {"labelled"}
     seen = predict(trial, indices, needs | {"logits"}) if needs else Outputs()
     labelled = None
@@ -141,8 +140,11 @@ def _choose(
         most_candidates=_most_candidates(trial),
         most_labelled=trial.labels_before_last,
     )
-    chosen = strategy.select(query)
-    return check_choice(trial.config.strategy, chosen, len(indices), budget), seen
+    name, scores = trial.config.strategy, None
+    if strategy.score:
+        scores = check_scores(name, strategy.score(seen), len(indices))
+    chosen = check_choice(name, strategy.select(query), len(indices), budget)
+    return chosen, seen, None if scores is None else scores[chosen]
 
 
 def _most_candidates(trial: Trial) -> int:

@@ -178,6 +178,7 @@ class RunFolder:
         _make(self.path)
         self._identity = _identity(self.path)
         self._failed.unlink(missing_ok=True)
+        self.refuse_other(run, dataset.fingerprint)  # again: it may be begun by now
         known, now = self.about(), provenance(devices)
         if known is None:
             content = {
@@ -202,9 +203,15 @@ class RunFolder:
         """What `config.json` says of the run; None where there is none yet.
 
         Raises:
-            Damaged: it is no such file.
+            Damaged: it is no such file, or is gone from beside what was made.
         """
-        return read_json(self.path / "config.json", "config", "data_fingerprint")
+        known = read_json(self.path / "config.json", "config", "data_fingerprint")
+        if known is None and (self._rows.exists() or any(self.checkpoints.glob("*"))):
+            raise Damaged(
+                f"{self.path} has rows or saves, but no config.json that says of what; "
+                f"{_REMEDY}"
+            )
+        return known
 
     @done_by_first
     def check(self) -> None:

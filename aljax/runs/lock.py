@@ -101,10 +101,13 @@ def _acquire(file, folder: Path, check: Callable[[], None]) -> bool:
 
 
 def holder(folder: Path) -> str | None:
-    """Which process has a folder, in words; None if none has. Writes nothing."""
+    """Which process has a folder, in words; None if none has. Writes nothing.
+
+    Of a lock that somebody else keeps to themselves nothing is known: None, too.
+    """
     try:
         file = (folder / FILE).open()
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
     with file:
         try:

@@ -8,6 +8,7 @@ WORKDIR/<model>/<optimizer>/<strategy>/trial_<t>/       one run
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aljax.config import Config, Data, check_pool, flatten
 from aljax.data import Dataset, load, pool_size
@@ -118,7 +119,7 @@ class Plan:
         known = read_json(self.workdir / "config.json", "config")
         if known is None:
             return
-        found = differences(known["config"], flatten(self.config))
+        found = differences(_grown(known), flatten(self.config))
         if found:
             raise ValueError(
                 f"--workdir={self.workdir} holds another experiment: "
@@ -185,6 +186,7 @@ class Plan:
         Args:
             devices: what it runs on; None: it does not run yet.
         """
+        self.check_experiment()  # again: another command may have begun meanwhile
         self.workdir.mkdir(parents=True, exist_ok=True)
         path = self.workdir / "config.json"
         known = read_json(path, "config") or {}
@@ -206,6 +208,18 @@ def _is_there(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
+
+
+def _grown(known: dict[str, Any]) -> dict[str, Any]:
+    """What a workdir was begun with, swept over all that its grids have had since."""
+    config = known["config"]
+    sweep = dict(config.get("sweep", {}))
+    for grid in known.get("grids", []):
+        for name, values in grid.items():
+            had = sweep.get(name, [config.get(name)])
+            if more := [value for value in values if value not in had]:
+                sweep[name] = [*had, *more]
+    return config | ({"sweep": sweep} if sweep else {})
 
 
 def _contains(large: dict[str, list], small: dict[str, list]) -> bool:

@@ -19,7 +19,7 @@ rows `placing` lays on the devices.
 
 from aljax.strategies import badge, bait, cluster_margin, k_center, typiclust
 from aljax.strategies.bald import mutual_information
-from aljax.strategies.options import NOISES, Options, check_options
+from aljax.strategies.options import FISHERS, NOISES, Options
 from aljax.strategies.scores import (
     by_score,
     entropy,
@@ -41,6 +41,7 @@ from aljax.strategies.strategy import (
 )
 
 __all__ = [
+    "FISHERS",
     "NOISES",
     "STRATEGIES",
     "Options",
@@ -50,7 +51,6 @@ __all__ = [
     "by_score",
     "check_choice",
     "check_scores",
-    "check_options",
     "entropy",
     "highest",
     "least_confidence",

@@ -47,7 +47,7 @@ def select(query: Query) -> np.ndarray:
     rows, weights, first = program(begin, query.devices, *specs)(
         embedding, factor, np.int32(query.count)
     )
-    others, _ = more_centres(
+    others = more_centres(
         rows, weights, query.budget - 1, seed, query.devices, query.check
     )
     return order[[int(first), *others]]

@@ -49,7 +49,7 @@ def k_means(
     laid_out = padded(embedding - embedding.mean(0), room)
     begun = program(begin, devices, (SPLIT, EVERYWHERE, EVERYWHERE), (SPLIT, SPLIT))
     rows, weights = begun(laid_out, laid_out[:1], count)
-    more, _ = more_centres(rows, weights, clusters - 1, seed, devices, check)
+    more = more_centres(rows, weights, clusters - 1, seed, devices, check)
     centres = laid_out[[0, *more]]
     step = program(lloyd, devices, (SPLIT, EVERYWHERE, EVERYWHERE), (SPLIT, EVERYWHERE))
     before = None

@@ -93,10 +93,10 @@ def room(count: int, devices: Devices) -> int:
     return devices.size * tile * -(-each // tile)
 
 
-def padded(rows: np.ndarray, size: int, value: float = 0) -> np.ndarray:
-    """Fills up to `size` rows."""
+def padded(rows: np.ndarray, size: int) -> np.ndarray:
+    """Fills up to `size` rows, with zeros."""
     widths = [(0, size - len(rows))] + [(0, 0)] * (rows.ndim - 1)
-    return np.pad(rows, widths, constant_values=value)
+    return np.pad(rows, widths)
 
 
 def blocks(rows: np.ndarray, size: int):

@@ -44,7 +44,7 @@ def more_centres(
     seed: np.uint32,
     devices: Devices,
     check,
-) -> tuple[list[int], jax.Array]:
+) -> list[int]:
     """Draws `count` more centres.
 
     Args:
@@ -57,7 +57,7 @@ def more_centres(
         check: called between pieces of work.
 
     Returns:
-        Their positions in the order drawn, and the new weights.
+        Their positions in the order drawn.
     """
     specs = (SPLIT, SPLIT, EVERYWHERE, EVERYWHERE), (SPLIT, EVERYWHERE, EVERYWHERE)
     advance = program(draw, devices, *specs, ARRIVALS, ROUNDS)
@@ -70,7 +70,7 @@ def more_centres(
         drawn += np.asarray(picks)[: int(number)].tolist()
         calls += 1
         check()
-    return drawn, weights
+    return drawn
 
 
 def arrivals(rows: Points, weights: jax.Array, key: jax.Array, most: int):

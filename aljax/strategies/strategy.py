@@ -113,6 +113,8 @@ def check_scores(name: str, scores: np.ndarray, count: int) -> np.ndarray:
     scores = np.asarray(scores)
     if scores.shape != (count,):
         wrong = f"scores of shape {scores.shape}"
+    elif scores.dtype.kind in "OUSMmc":  # nor numbers nor truth values
+        wrong = f"scores of type {scores.dtype}"
     elif not np.isfinite(scores).all():
         place = np.flatnonzero(~np.isfinite(scores))[0]
         wrong = f"the score {scores[place]} (at position {place})"

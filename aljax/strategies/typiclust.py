@@ -131,7 +131,7 @@ def near(query: Query, rows: Points, clusters: np.ndarray, free: np.ndarray):
     """
     most = query.options.neighbours + SPARE
     run = program(nearest_rows, query.devices, (SPLIT,) * 3, (SPLIT, SPLIT), most)
-    found = run(rows, clusters, padded(free, len(clusters), False))
+    found = run(rows, clusters, padded(free, len(clusters)))
     return tuple(fetch(x)[: query.count] for x in found)
 
 

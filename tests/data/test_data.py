@@ -210,6 +210,7 @@ LABELS = np.array([0, 1, 1])
         ("test_images", IMAGES[:, :4], "but those of the pool are [N, 8, 8, 1]"),
         ("test_images", IMAGES[:0], "test_images are uint8 [0, 8, 8, 1]; they must"),
         ("train_labels", LABELS[:2], "a whole number for each of 3 images"),
+        ("classes", ("cat",), "its classes are 1; it needs 2 or more"),
         ("train_labels", LABELS / 2, "train_labels are float64 [3]; they must be a"),
         ("test_labels", LABELS - 1, "test_labels are -1 to 0; 2 classes have"),
         ("test_labels", LABELS + 1, "test_labels are 1 to 2; 2 classes have"),

@@ -85,6 +85,9 @@ FINE = (
 
 
 def planned(monkeypatch, *arguments) -> SimpleNamespace:
+    for name in ("adam", "rmsprop"):  # which no run of the recipe uses
+        if arguments[0].startswith(f"--config.optimizers.{name}."):
+            arguments += (f"--config.optimizer={name}",)
     monkeypatch.setattr(sys, "argv", ["aljax", *arguments])
     values, config = parse()
     return make_plan(config, "w", values.data_dir, values.shard, values.only)
@@ -109,6 +112,16 @@ def test_a_field_and_its_value_apart(monkeypatch):
 @pytest.mark.parametrize("argument", FINE)
 def test_fine(argument, monkeypatch):
     assert planned(monkeypatch, argument).runs
+
+
+def test_settings_of_an_optimizer_that_no_run_uses(monkeypatch):
+    rate = "--config.optimizers.adam.learning_rate=0.1"
+    words = "--config.optimizers.adam.learning_rate is of an optimizer that no run uses"
+    for more in ((), ("--config.sweep={'optimizer': ('sgd', 'rmsprop')}",)):
+        with pytest.raises(ValueError, match=f"{words}.*add --config.optimizer=adam"):
+            planned(monkeypatch, "--config.epochs=9", rate, *more)
+    both = "--config.sweep={'optimizer': ('sgd', 'adam')}"
+    assert len(planned(monkeypatch, "--config.epochs=9", rate, both).runs) > 1
 
 
 def test_a_flag_takes_the_place_of_a_recipes_grid(monkeypatch, capsys):

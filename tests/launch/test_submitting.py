@@ -104,6 +104,8 @@ def test_a_task_of_several_nodes(launch):
     assert done.returncode == 0, done.stderr
     for words in ("--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "srun --ntasks=2 "):
         assert words in done.stdout
+    assert "1 | 134 | 137" in done.stdout  # waits for SLURM to find a node down
+    assert "134" not in launch("--dry_run").stdout
     done = launch(*flags, "--config.batch_size=12")
     assert done.returncode == 2
     assert "config.batch_size: 12 images" in done.stderr and "8 devices" in done.stderr
@@ -275,3 +277,10 @@ def test_command_of_a_task():
         "--launcher=local",
         "--runs_per_node=1",
     ]
+
+
+def test_command_of_a_task_has_what_a_flag_file_said(tmp_path):
+    path = tmp_path / "site.flags"
+    path.write_text("--slurm_partition=gpu\n--launcher=slurm\n--config.width=4\n")
+    words = task_command(["/x/launch.py", f"--flagfile={path}", "--config=grid"])
+    assert words[2:-2] == ["--config.width=4", "--config=grid"]

@@ -15,7 +15,6 @@ from aljax.report.statistics import (
     jaccard,
     labels_interval,
     labels_needed,
-    mean_curve,
     paired,
     pareto,
     penalty_matrix,
@@ -47,14 +46,10 @@ def test_too_few_trials_have_no_interval():
     assert math.isnan(two.low) and math.isnan(two.high)
 
 
-def test_mean_curve_of_trials_that_have_not_all_got_there():
-    curves = np.array([[1.0, 4.0], [2.0, np.nan], [6.0, np.nan]])
-    found = mean_curve(curves)
-    assert found.n.tolist() == [3, 1] and found.mean.tolist() == [3.0, 4.0]
-    assert found.low[0] == estimate([1, 2, 6]).low
-    assert math.isnan(found.sd[1]) and math.isnan(found.high[1])
-    nobody = mean_curve(np.full((2, 1), np.nan))
-    assert nobody.n.tolist() == [0] and math.isnan(nobody.mean[0])
+def test_no_trial_has_no_mean():
+    found = estimate([])
+    assert found.n == 0
+    assert all(map(math.isnan, (found.mean, found.sd, found.low, found.high)))
 
 
 @pytest.mark.parametrize("n", [3, 5, 10])

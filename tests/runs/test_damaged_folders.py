@@ -68,6 +68,10 @@ DAMAGES = {
     "configuration lacks all": (write("config.json", b"{}"), "has no config"),
     "configuration is a list": (write("config.json", b"[]"), "is no object"),
     "configuration is not UTF-8": (write("config.json", b"\xff"), "config.json"),
+    "configuration is gone": (
+        lambda folder: (folder / "config.json").unlink(),
+        "has rows or saves, but no config.json",
+    ),
     "configuration links to nothing": (dangle("config.json"), "link to nothing"),
     "rows link to nothing": (dangle("cycles.jsonl"), "link to nothing"),
     "rows are not UTF-8": (write("cycles.jsonl", b"\xff\n"), "cycles.jsonl"),
@@ -241,7 +245,7 @@ def test_what_a_member_refuses_leaves_the_others(session, two, tmp_path, monkeyp
     part = type(two)(two.config, [two.groups[0]], tmp_path)  # as with --only
     assert run_experiment(part, session.devices, session.preemption) == [failure]
     lone = replace(two.config, "sweep", {})
-    alone = type(two)(lone, [two.groups[0]], tmp_path)
+    alone = type(two)(lone, [two.groups[0]], tmp_path / "alone")
     with pytest.raises(ValueError, match="chose image -1"):
         run_experiment(alone, session.devices, session.preemption)
 

@@ -109,7 +109,10 @@ def test_config_of_a_run_is_written_once(tmp_path):
     run = open_runs(tmp_path)[0]
     path = RunFolder(tmp_path / run.folder).path / "config.json"
     before = path.read_text()
-    RunFolder(tmp_path / run.folder).create(run, OTHERS)
+    RunFolder(tmp_path / run.folder).create(run, IMAGES)
+    assert path.read_text() == before
+    with pytest.raises(ValueError, match="holds another run"):
+        RunFolder(tmp_path / run.folder).create(run, OTHERS)
     assert path.read_text() == before
 
 

@@ -145,3 +145,11 @@ def test_a_file_system_without_locks_is_told_of(tmp_path, monkeypatch, caplog):
     enter(tmp_path)
     assert "keeps no locks (No locks available)" in caplog.text
     assert holder(tmp_path) is None
+
+
+def test_a_lock_that_somebody_keeps_to_themselves_is_nobodys(tmp_path, monkeypatch):
+    def refuse(path, *how):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert holder(tmp_path) is None

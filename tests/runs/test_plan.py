@@ -96,6 +96,29 @@ def test_a_compiler_without_amx_is_told_where_it_matters(tmp_path, monkeypatch):
     assert advice(plan, "cpu") == [UNUSED_TILES] and advice(plan, "gpu") == []
 
 
+def test_a_part_of_a_grid_that_has_grown_is_taken(tmp_path):
+    """Begun with random alone; the rest of the grid came later."""
+    make_plan(Config(strategy="random"), tmp_path).write()
+    for last in (2, 3):
+        sweep = {"strategy": ("random", "entropy", "margin")[:last]}
+        make_plan(Config(sweep=sweep), tmp_path).write()
+    for strategy in ("random", "entropy", "margin"):
+        make_plan(Config(strategy=strategy), tmp_path).check_experiment()
+    part = Config(sweep={"strategy": ("margin", "entropy")})
+    make_plan(part, tmp_path).check_experiment()
+    with pytest.raises(ValueError, match="strategy .* there, bait here"):
+        make_plan(Config(strategy="bait"), tmp_path).check_experiment()
+
+
+def test_of_two_commands_begun_together_the_later_is_refused(tmp_path):
+    one, other = (make_plan(Config(epochs=n), tmp_path) for n in (190, 180))
+    for plan in (one, other):
+        plan.check_workdir()
+    one.write()
+    with pytest.raises(ValueError, match="holds another experiment: epochs"):
+        other.write()
+
+
 def test_a_sweep_the_other_way_round_is_refused(tmp_path):
     """Its folders would have other names, and all would run again."""
     sweep = {"width": (8, 16), "strategy": ("random",), "seed": (0, 1)}
@@ -128,3 +151,10 @@ def test_a_small_last_batch_is_told_of(monkeypatch):
     both = dataclasses.replace(config, sweep={"batch_size": (50, 499)})
     (said,) = advice(make_plan(both, "runs"), "gpu")
     assert said.startswith("500 images leave a last batch of 1,")
+
+
+def test_a_milestone_that_never_comes_is_told_of():
+    config = Config(epochs=50, cycles=1, schedule=Schedule((40, 160)))
+    (said,) = advice(make_plan(config, "runs"), "gpu")
+    assert said.startswith("schedule.milestones has 160, but training ends after 50 ")
+    assert not advice(make_plan(replace(config, "epochs", 161), "runs"), "gpu")

@@ -123,9 +123,7 @@ def test_sequences_come_as_often_as_k_means_plus_plus_says(spread):
     counts, devices = dict.fromkeys(expected, 0), choose_devices(1)
     for seed in range(2000):
         check = lambda: None  # noqa: E731
-        more, _ = seeding.more_centres(
-            rows, weights, 3, np.uint32(seed), devices, check
-        )
+        more = seeding.more_centres(rows, weights, 3, np.uint32(seed), devices, check)
         counts[(1, *more)] += 1
     seen = np.array(list(counts.values()))
     wanted = 2000 * np.array(list(expected.values()))

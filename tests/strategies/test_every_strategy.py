@@ -133,7 +133,7 @@ def test_scores_of_any_type_are_sorted_as_numbers(kind):
         ("fisher", "half", "Choose one of: auto, full, binary"),
         ("beta", 0.0, "query.beta: 0.0 .* above 0"),
         ("passes", 1, "query.passes: 1 .* at least 2"),
-        ("dropout", 1.0, "query.dropout: 1.0 .* between 0 and 1"),
+        ("dropout", 1.0, "query.dropout: 1.0 .* below 1"),
         ("clusters", 0, "query.clusters: 0 .* at least 1"),
         ("oversample", 0.5, "query.oversample: 0.5 .* at least 1"),
         ("neighbours", 0, "query.neighbours: 0 .* at least 1"),
@@ -167,6 +167,8 @@ def test_a_wrong_answer_is_refused(chosen, words):
         ([0.0, np.inf, 1.0], r"the score inf \(at position 1\)"),
         ([np.nan, 0.0, 1.0], r"the score nan \(at position 0\)"),
         ([0.0, 1.0], r"scores of shape \(2,\)"),
+        (None, r"scores of shape \(\)"),
+        ([None, 0.0, 1.0], "scores of type object"),
     ],
 )
 def test_scores_that_say_nothing_are_refused(scores, words):

@@ -71,18 +71,16 @@ def _block(images: int, rows: int, values: int, least: int) -> int:
     return _divisor(images, max(_BLOCK_BYTES // (4 * rows * values), -(-least // rows)))
 
 
-def _direct(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    pad = kernel.shape[0] // 2
-    return lax.conv_general_dilated(
-        x, kernel, (stride, stride), [(pad, pad)] * 2, dimension_numbers=_LAYOUT
-    )
-
-
 def vendor(x_shape: tuple[int, ...], k_shape: tuple[int, ...], stride: int) -> Method:
     """XLA's own convolution and gradients, all images at once."""
 
+    pads = [(k_shape[0] // 2,) * 2] * 2
+
     def convolve(x, kernel):
-        return _direct(x, kernel.astype(x.dtype), stride)
+        kernel = kernel.astype(x.dtype)
+        return lax.conv_general_dilated(
+            x, kernel, (stride, stride), pads, dimension_numbers=_LAYOUT
+        )
 
     def backward(x, kernel, g):
         return jax.vjp(convolve, x, kernel)[1](g)

@@ -31,10 +31,8 @@ def pooled(trials: list[Mapping[str, np.ndarray]]) -> Reliability:
     images = np.array([trial["images"] for trial in trials], float)
 
     def mean(part: str) -> np.ndarray:
-        values = np.array([trial[part] for trial in trials], float)
-        total = np.where(images > 0, values * images, 0.0).sum(0)
-        count = images.sum(0)
-        return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+        values = np.ma.masked_invalid([trial[part] for trial in trials])
+        return np.ma.average(values, 0, images).filled(np.nan)
 
     return Reliability(images.sum(0), mean("confidence"), mean("accuracy"))
 

@@ -100,12 +100,7 @@ def _across(count: int, width: float, most: int = 4) -> int:
 
 def _mean(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Mean of each column over the rows that have it; NaN where none has."""
-    table = np.array(rows)
-    known = np.isfinite(table)
-    total = np.where(known, table, 0.0).sum(0)
-    return np.divide(
-        total, known.sum(0), out=np.full(len(total), np.nan), where=known.any(0)
-    )
+    return np.ma.masked_invalid(rows).mean(0).filled(np.nan)
 
 
 def bought(

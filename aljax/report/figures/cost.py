@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from aljax.report.figures.lines import STEPS
-from aljax.report.figures.panels import LINE, Space, panels, text_width
+from aljax.report.figures.lines import STEPS, apart
+from aljax.report.figures.panels import LINE, Space, inches, panels, text_width
 from aljax.report.matches import BASELINE
 from aljax.report.style import GROUND, INK, MUTED, NARROW, Look, Palette, called, styled
 
@@ -96,22 +96,34 @@ def _key(table: pd.DataFrame, palette: Palette) -> list[Look]:
 
 
 def _name_points(axes: Axes, known: pd.DataFrame, costs: pd.Series) -> None:
-    """Writes the strategy beside each point, while there are few."""
-    if len(known) > _MOST_NAMED or known["strategy"].nunique() < 2:
+    """Writes the strategy beside each point, while there are few or one pair.
+
+    Names that would lie on each other are moved apart, with a thin line to their point.
+    """
+    pairs = len(known.drop_duplicates(["model", "optimizer"]))
+    many = len(known) > _MOST_NAMED and pairs > 1
+    if many or known["strategy"].nunique() < 2:
         return
-    middle = (costs.min() + costs.max()) / 2
-    for row, x in zip(known.itertuples(), costs, strict=True):
-        right = x <= middle
-        axes.annotate(
-            called("strategy", row.strategy),
-            (x, 100 * row.accuracy),
-            (6 if right else -6, 0),
-            textcoords="offset points",
-            color=MUTED,
-            fontsize=7.5,
-            ha="left" if right else "right",
-            va="center",
-        )
+    leader = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6}
+    (low, high), height = axes.get_ylim(), inches(axes)[1]
+    points = known.assign(x=costs, y=100 * known["accuracy"]).sort_values("y")
+    right = points["x"] <= (costs.min() + costs.max()) / 2
+    for side, some in ((1, points[right]), (-1, points[~right])):
+        heights = [height * (y - low) / (high - low) for y in some["y"]]
+        moved = np.subtract(apart(heights, 0.8 * LINE), heights)
+        for row, up in zip(some.itertuples(), moved, strict=True):
+            far = abs(up) > 0.3 * LINE
+            axes.annotate(
+                called("strategy", row.strategy),
+                (row.x, row.y),
+                (side * (16 if far else 6), 72 * up),
+                textcoords="offset points",
+                arrowprops=leader if far else None,
+                color=MUTED,
+                fontsize=7.5,
+                ha="left" if side > 0 else "right",
+                va="center",
+            )
 
 
 def _cost_axis(axes: Axes, values: pd.Series) -> None:

@@ -69,7 +69,7 @@ def curves(
         by,
         width=width,
         heading=heading,
-        under=_comparable(reference, shown, by),
+        under=comparable(reference, shown, by),
     )
 
 
@@ -94,7 +94,7 @@ def draw(
     """
     if len(looks) > MOST:
         return _one_by_one(shown, looks, width, heading)
-    columns = _columns(shown, by, width)
+    columns = _columns(shown, width)
     named = width / columns >= (2.9 if len(looks) > 1 else 99)
     key = [] if named else list(looks.values())
     with styled():
@@ -146,7 +146,7 @@ def _names(shown: Sequence[Panel], setting: Setting, by: str) -> list[str]:
     return [name for name in setting.levels(by) if name in drawn]
 
 
-def _columns(shown: Sequence[Panel], by: str, width: float) -> int:
+def _columns(shown: Sequence[Panel], width: float) -> int:
     """Panels in a row: the names of the second kind, where they fit."""
     if width < WIDE / 2:
         return 1 if len(shown) <= 2 else 2
@@ -179,10 +179,15 @@ def _limit(axes, shown: Sequence[Panel], under: Sequence[Curve]) -> None:
     lines.set_limits(axes, counts(shown), lines.extent(every, (0.0, 100.0)) + published)
 
 
-def _comparable(
+def comparable(
     reference: Sequence[Curve], shown: Sequence[Panel], by: str
 ) -> list[Curve]:
-    """The published curves that belong into a panel, cut to its range of labels."""
+    """The published curves that belong into a panel, cut to its range of labels.
+
+    None where there are so many names that each has a panel.
+    """
+    if len({name for panel in shown for name in panel.series}) > MOST:
+        return []
     known = counts(shown)
     places = [dict(panel.fixed) | {by: n} for panel in shown for n in panel.series]
     return [

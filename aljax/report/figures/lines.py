@@ -39,9 +39,7 @@ class Series:
     @cached_property
     def points(self) -> tuple[Estimate, ...]:
         """At each label count, over the trials that have a value there."""
-        none = Estimate(0, *[np.nan] * 4)
-        known = (column[np.isfinite(column)] for column in self.values.T)
-        return tuple(estimate(column) if len(column) else none for column in known)
+        return tuple(estimate(column[np.isfinite(column)]) for column in self.values.T)
 
     def part(self, name: str) -> np.ndarray:
         """`mean`, `low` or `high` at each label count `[B]`; NaN: there is none."""

@@ -15,23 +15,17 @@ class Chapter(NamedTuple):
 
     name: str  # in links
     title: str
-    pictures: Callable[[Setting, Palette], Sequence[Picture | Missing]]
+    pictures: Callable[[Setting, Palette], Sequence[Picture | Missing]] = (
+        lambda setting, palette: ()
+    )
     tables: tuple[str, ...] = ()  # by their section
-
-
-def _none(setting: Setting, palette: Palette) -> list[Picture | Missing]:
-    return []
-
-
-def _classes(setting: Setting, palette: Palette) -> list[Picture | Missing]:
-    return details.classes(setting)
 
 
 # In the order of a page, after its main figure.
 CHAPTERS = (
     Chapter("bought", "What it bought", details.purchases),
     Chapter("curves", "Curves", accuracy.more_curves),
-    Chapter("tables", "Tables", _none, ("pairs", "labels")),
+    Chapter("tables", "Tables", tables=("pairs", "labels")),
     Chapter(
         *("random", "Against random", compared.against_random),
         ("against_random", "strategies"),
@@ -40,8 +34,8 @@ CHAPTERS = (
         *("between", "Between optimizers, between networks", compared.between),
         ("optimizers", "networks"),
     ),
-    Chapter("settings", "Between settings", _none, ("settings",)),
-    Chapter("classes", "Classes", _classes, ("classes",)),
+    Chapter("settings", "Between settings", tables=("settings",)),
+    Chapter("classes", "Classes", details.classes, ("classes",)),
     Chapter("calibration", "Calibration", details.calibration, ("calibration",)),
     Chapter("cost", "Cost", cost.what_it_cost, ("cost",)),
 )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from aljax.report import names
-from aljax.report.figures.curves import curves, facets
+from aljax.report.figures.curves import comparable, curves, facets
 from aljax.report.gallery.picture import Picture, trials
 from aljax.report.matches import BASELINE
 from aljax.report.reference import Curve
@@ -22,7 +22,9 @@ def main(
     setting: Setting, palette: Palette, reference: Sequence[Curve] = ()
 ) -> Picture:
     """The figure that a page opens with: every pair, every strategy."""
-    drawn = [c for c in reference if c.data == setting.data and _shown(setting, c)]
+    of_data = [curve for curve in reference if curve.data == setting.data]
+    shown = facets(setting, "strategy", "test_accuracy", {})
+    drawn = comparable(of_data, shown, "strategy")
     caption = (
         "A strategy pays where its line lies above the grey dashed one of random. "
         if BASELINE in setting.strategies and len(setting.strategies) > 1
@@ -33,7 +35,7 @@ def main(
         "Accuracy over labels, by strategy",
         caption + trials(setting, setting.cells) + _published(drawn),
         _last_values(setting, "strategy", {}),
-        lambda width: curves(setting, palette=palette, width=width, reference=drawn),
+        lambda width: curves(setting, palette=palette, width=width, reference=of_data),
     )
 
 
@@ -45,12 +47,6 @@ def _published(drawn: Sequence[Curve]) -> str:
         sources.setdefault(about, []).append(curve.name)
     said = [f"{names.listed(found)} ({about})" for about, found in sources.items()]
     return f" Dotted lines are published, not run here: {'; '.join(said)}." * bool(said)
-
-
-def _shown(setting: Setting, curve: Curve) -> bool:
-    return (curve.model, curve.optimizer) in {cell[:2] for cell in setting.cells} and (
-        curve.strategy in setting.strategies
-    )
 
 
 def more_curves(setting: Setting, palette: Palette) -> list[Picture]:

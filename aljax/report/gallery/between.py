@@ -37,11 +37,12 @@ def by_setting(settings: Sequence[Setting]) -> Picture | None:
         labels = {s.name: f"setting {s.number}" for s in kept}
     many = [len({cell[place] for cell in cells}) > 1 for place in range(len(KINDS))]
     panels = [_panel(cell, many, kept, labels) for cell in cells]
+    counts = [len(s.values) for panel in panels for s in panel.series.values()]
     looks = looks_of_settings(list(labels.values()))
     return Picture(
         "accuracy_by_setting",
         "Accuracy over labels, by setting",
-        _caption(labels, cells),
+        _caption(labels, cells, counts),
         _text(panels),
         lambda width: draw(panels, looks, "setting", width=width),
     )
@@ -60,15 +61,18 @@ def _panel(
     return Panel(" · ".join(called(*it) for it in telling), fixed, series)
 
 
-def _caption(labels: dict[str, str], cells: Sequence[Cell]) -> str:
+def _caption(
+    labels: dict[str, str], cells: Sequence[Cell], counts: Sequence[int]
+) -> str:
     first, *_ = labels.values()
     said = [f"{short} is “{name}”" for name, short in labels.items() if short != name]
     key = wording.sentence(names.listed(said)) + " " if said else ""
     shown = f"Shown is {names.cell_name(*cells[0])}. " if len(cells) == 1 else ""
     return (
         f"{shown}The dashed line is {first}, from which the others differ. {key}Lines "
-        "are means over trials, thin lines the trials, bands 95 % t intervals of the "
-        f"mean (from {FEWEST} trials on)."
+        f"are means over n = {wording.trials(counts)}, thin lines the trials, bands "
+        f"95 % t intervals of the mean (from {FEWEST} trials on)."
+        f"{wording.unequal(counts)}"
     )
 
 

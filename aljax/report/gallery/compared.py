@@ -136,7 +136,7 @@ def _to_first(setting: Setting, palette: Palette, by: str) -> list[Picture | Mis
     met = {name: pairs for name, pairs in met.items() if pairs}
     found = {name: _series(pairs) for name, pairs in met.items()}
     under = {block[-1] for pairs in met.values() for block in pairs.blocks}
-    strategies = shown_strategies(names.in_order(under, names.STRATEGIES))
+    strategies = shown_strategies(names.in_order(under, "strategy"))
     if not found:
         return [Missing(f"No trial of {called(by, first)} and of another is finished.")]
     looks = {name: palette.look(by, name) for name in found}

@@ -11,7 +11,6 @@ from aljax.report.figures.overlap import overlap as overlap_figure
 from aljax.report.gallery.picture import (
     Missing,
     Picture,
-    last_rows,
     main_pair,
     of_pair,
     trials,
@@ -30,12 +29,21 @@ def _runs(setting: Setting, pair: tuple[str, str]) -> Runs:
     return {strategy: runs for strategy, runs in found.items() if runs}
 
 
-def _class_names(setting: Setting, count: int) -> list[str]:
-    known = [str(name) for name in setting.class_names or ()][:count]
-    return known + [f"class {i}" for i in range(len(known), count)]
+def _last_rows(runs: Runs) -> tuple[int, dict[str, list[dict]]]:
+    """The most labels that every strategy has reached, and the rows there.
+
+    Of finished runs, where there are any.
+    """
+    done = {name: tuple(r for r in some if r.done) for name, some in runs.items()}
+    runs = {name: some for name, some in done.items() if some} or runs
+    labels = min(max(int(r.labelled[-1]) for r in some) for some in runs.values())
+    return labels, {
+        name: [row for r in some for row in r.rows if row["labeled"] == labels]
+        for name, some in runs.items()
+    }
 
 
-def classes(setting: Setting) -> list[Picture | Missing]:
+def classes(setting: Setting, palette: Palette) -> list[Picture | Missing]:
     """Accuracy of each class over cycles, and the last confusion."""
     pair = main_pair(setting)
     runs = _runs(setting, pair)
@@ -53,7 +61,7 @@ def _class_accuracy(setting, pair, runs: Runs) -> Picture | Missing:
     labels = np.unique(np.concatenate([r.labelled for s in runs.values() for r in s]))
     for strategy, some in runs.items():
         tables[called("strategy", strategy)] = _over_cycles(some, labels, count)
-    class_names = _class_names(setting, count)
+    class_names = list(map(setting.class_name, range(count)))
     last = next(iter(tables.values()))[-1]
     hardest = int(np.nanargmin(last)) if np.isfinite(last).any() else 0
     return Picture(
@@ -77,30 +85,26 @@ def _over_cycles(runs, labels: np.ndarray, count: int) -> np.ndarray:
         for row in run.rows:
             if row["class_accuracy"] is not None:
                 place[np.searchsorted(labels, row["labeled"])] = row["class_accuracy"]
-    known = np.isfinite(every)
-    total = np.where(known, every, 0.0).sum(0)
-    return np.divide(
-        total, known.sum(0), out=np.full(total.shape, np.nan), where=known.any(0)
-    )
+    return np.ma.masked_invalid(every).mean(0).filled(np.nan)
 
 
 def _confusion(setting, pair, runs: Runs) -> Picture | Missing:
-    counts = {}
-    for strategy, some in runs.items():
-        tables = [row["confusion"] for row in last_rows(some)]
+    counts, (labels, last) = {}, _last_rows(runs)
+    for strategy, rows in last.items():
+        tables = [row["confusion"] for row in rows]
         if all(table is not None for table in tables):
             counts[called("strategy", strategy)] = np.sum(tables, 0).astype(float)
     if not counts:
         return Missing("Confusions were not recorded.")
     first = next(iter(counts))
-    class_names = _class_names(setting, len(counts[first]))
+    class_names = list(map(setting.class_name, range(len(counts[first]))))
     off = counts[first].copy()
     np.fill_diagonal(off, -1)
     true, taken = np.unravel_index(off.argmax(), off.shape)
     return Picture(
         setting.stem("confusion"),
         "What is taken for what",
-        "Confusion at the last cycle that all trials reached, trials added up "
+        f"Confusion with {labels:,} labels, trials added up "
         f"({of_pair(setting, pair)}). Rows are true classes and add up to 100 %; the "
         "diagonal is what was right.",
         f"Heat map. With {first}, {class_names[true]} is most often taken for "
@@ -128,7 +132,7 @@ def _bought(setting, palette) -> Picture | Missing:
     ratios = images.to_numpy() / images.to_numpy().sum(1, keepdims=True)
     shares = dict(zip(images.index, ratios, strict=True))
     pool = table.drop_duplicates("class").sort_values("class")["pool_share"].to_numpy()
-    class_names = _class_names(setting, len(pool))
+    class_names = list(map(setting.class_name, range(len(pool))))
     looks = {s: palette.look("strategy", s) for s in shares}
     most = {s: class_names[int(share.argmax())] for s, share in shares.items()}
     said = ", ".join(f"{looks[s].label}: {name}" for s, name in most.items())
@@ -213,9 +217,9 @@ def _last_errors(setting: Setting) -> str:
 
 def _reliability(setting, palette) -> Picture | None:
     pair = main_pair(setting)
-    bins = {}
-    for strategy, runs in _runs(setting, pair).items():
-        found = [row["reliability"] for row in last_rows(runs)]
+    bins, (labels, last) = {}, _last_rows(_runs(setting, pair))
+    for strategy, rows in last.items():
+        found = [row["reliability"] for row in rows]
         found = [part for part in found if part is not None]
         if found:
             bins[strategy] = pooled(found)
@@ -226,7 +230,7 @@ def _reliability(setting, palette) -> Picture | None:
     return Picture(
         setting.stem("reliability"),
         "Confidence against truth",
-        "Reliability at the last cycle that all trials reached, trials added up "
+        f"Reliability with {labels:,} labels, trials added up "
         f"({of_pair(setting, pair)}). Below the dashed diagonal a network is surer "
         "than it is right. Grey bars are the shares of images in each bin, to a scale "
         "of their own.",

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from aljax.report import names
-from aljax.report.record import Record
+from aljax.report import names, wording
 from aljax.report.settings import Cell, Setting
 from aljax.report.statistics import FEWEST
 
@@ -33,6 +32,7 @@ class Missing:
 
 def trials(setting: Setting, cells: Iterable[Cell]) -> str:
     """How many trials a line has, and what its band is."""
+    cells = tuple(cells)
     counts = sorted({len(setting.cell(*cell)) for cell in cells})
     if counts[-1] == 1:
         return "One trial a line (n = 1), so there is no spread to show."
@@ -41,12 +41,13 @@ def trials(setting: Setting, cells: Iterable[Cell]) -> str:
     if counts[-1] < FEWEST:
         return f"{lines}; too few for an interval."
     few = f" (from {FEWEST} trials on)" if counts[0] < FEWEST else ""
-    unequal = (
-        " Where lines have unequal n, their gap is not the difference by trial on "
-        "which verdicts rest."
+    lengths = {len(run.rows) for cell in cells for run in setting.cell(*cell)}
+    short = " Where trials have not got so far, a mean is of fewer." * (
+        len(lengths) > 1
     )
-    return f"{lines}, bands 95 % t intervals of the mean{few}." + unequal * (
-        len(counts) > 1
+    return (
+        f"{lines}, bands 95 % t intervals of the mean{few}.{short}"
+        f"{wording.unequal(counts)}"
     )
 
 
@@ -67,10 +68,3 @@ def of_pair(setting: Setting, pair: tuple[str, str]) -> str:
     more = f"; rows of runs have {names.counted(others, 'more pair')}"
     rest = more * bool(others)
     return f"{names.pair_name(*pair)}{rest}"
-
-
-def last_rows(runs: Iterable[Record]) -> list[dict]:
-    """The rows of the last cycle that all of some runs have."""
-    runs = list(runs)
-    place = min(len(run.rows) for run in runs) - 1
-    return [run.rows[place] for run in runs]

@@ -13,12 +13,7 @@ from aljax.report.costs import MEMORY, SECONDS, costs, machines
 from aljax.report.leaks import bar
 from aljax.report.record import FOLDERS, Record, Unit
 from aljax.report.settings import Cell, Setting
-from aljax.report.statistics import (
-    FEWEST_DRAWN,
-    Estimate,
-    estimate,
-    labels_interval,
-)
+from aljax.report.statistics import FEWEST_DRAWN, estimate, labels_interval
 from aljax.report.tables.table import Table
 
 ONE_TABLE = 16  # cells up to which strategies share a table
@@ -56,10 +51,6 @@ def _by_trial(setting: Setting, cell: Cell, value: Values) -> dict[Unit, float]:
     return {unit: number for unit, number in found.items() if not math.isnan(number)}
 
 
-def _estimate(values: dict[Unit, float]) -> Estimate:
-    return estimate(list(values.values())) if values else Estimate(0, *[math.nan] * 4)
-
-
 def _line(cell: Cell, setting: Setting) -> dict[str, str]:
     return {
         "network": names.model_name(cell[0]),
@@ -67,6 +58,10 @@ def _line(cell: Cell, setting: Setting) -> dict[str, str]:
         "strategy": names.strategy_name(cell[2]),
         "n": str(len(setting.done(*cell))),
     }
+
+
+def _unequal(setting: Setting, cells: Sequence[Cell]) -> str:
+    return wording.unequal(n for cell in cells if (n := len(setting.done(*cell))))
 
 
 def _at(field: str, cycle: int) -> Values:
@@ -100,7 +95,7 @@ def _measured(
     for place, column in enumerate(columns, first):
         values = [_by_trial(setting, cell, column.value) for cell in cells]
         for line, some in zip(lines, values, strict=True):
-            found = _estimate({u: column.scale * v for u, v in some.items()})
+            found = estimate([column.scale * value for value in some.values()])
             line[column.name] = wording.spread(found, column.decimals)
         winner = None if barred else established(values)
         if winner is not None:
@@ -111,6 +106,7 @@ def _measured(
 def accuracies(setting: Setting) -> Iterator[Table]:
     """Accuracy at each budget."""
     labels = max((r.labelled for r in setting.runs if r.rows), key=len)
+    measured_on = "images held out" if setting.held_out else "the whole test set"
     columns = [
         _Column(f"{count:,}", _at("test_accuracy", cycle))
         for cycle, count in enumerate(labels)
@@ -121,7 +117,7 @@ def accuracies(setting: Setting) -> Iterator[Table]:
         for cell in part.cells:
             for cycle, count in enumerate(labels):
                 values = _by_trial(setting, cell, _at("test_accuracy", cycle))
-                found = _estimate(values)
+                found = estimate([*values.values()])
                 data.append(
                     dict(zip(FOLDERS, cell, strict=True))
                     | {"labeled": int(count), "n": found.n, "mean": found.mean}
@@ -130,7 +126,7 @@ def accuracies(setting: Setting) -> Iterator[Table]:
         yield Table(
             setting.stem(f"accuracy{part.suffix}"),
             f"Accuracy in percent by labels{part.title}",
-            f"{MEANS}, on the whole test set. {BEST}",
+            f"{MEANS}, on {measured_on}. {BEST}{_unequal(setting, part.cells)}",
             "pairs",
             pd.DataFrame(data),
             pd.DataFrame(shown),
@@ -157,7 +153,7 @@ def summaries(setting: Setting) -> Iterator[Table]:
             entry = dict(zip(FOLDERS, cell, strict=True))
             entry["n"] = len(setting.done(*cell))
             for name, column in zip(_SUMMARY_FIELDS, _SUMMARY, strict=True):
-                found = _estimate(_by_trial(setting, cell, column.value))
+                found = estimate([*_by_trial(setting, cell, column.value).values()])
                 entry |= {f"{name}_mean": found.mean, f"{name}_sd": found.sd}
             spent = dict.fromkeys((*SECONDS, *MEMORY), math.nan)
             if cell in cost.index:
@@ -173,7 +169,8 @@ def summaries(setting: Setting) -> Iterator[Table]:
             "F1 and last accuracy: of the last cycle. Label efficiency: points gained "
             "since cycle 1 per percent of the pool labelled since. Training and "
             "queries: sums over a run, without compiling. Memory: of the process so "
-            f"far. {' '.join(filter(None, (machines(setting), BEST)))}",
+            f"far. {' '.join(filter(None, (machines(setting), BEST)))}"
+            f"{_unequal(setting, part.cells)}",
             "pairs",
             pd.DataFrame(data),
             pd.DataFrame(shown),
@@ -219,7 +216,7 @@ def labels_needed(setting: Setting) -> Iterator[Table]:
                 curves = np.array([record.accuracies for record in runs])
                 labelled = runs[0].labelled
                 found = labels_interval(labelled, curves, target)
-                line[name] = wording.labels(found, int(labelled[-1]))
+                line[name] = wording.labels(found, *map(int, labelled[[0, -1]]))
                 data.append(
                     dict(zip(FOLDERS, cell, strict=True))
                     | {"accuracy": target, "n": len(runs), "labels": found.value}
@@ -232,7 +229,8 @@ def labels_needed(setting: Setting) -> Iterator[Table]:
             f"Labels needed to reach an accuracy{part.title}",
             "Straight lines between budgets on the mean curve, made monotone from "
             "below; 95 % intervals by a bootstrap over whole trials, from "
-            f"{FEWEST_DRAWN} trials on.",
+            f"{FEWEST_DRAWN} trials on. The first budget may be more than was needed; "
+            f"the file has it without ≤.{_unequal(setting, part.cells)}",
             "labels",
             pd.DataFrame(data, columns=columns),
             pd.DataFrame(shown),

@@ -1,6 +1,5 @@
 """Classes, calibration, cost, and all cycles: what stands behind the other tables."""
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,15 +11,9 @@ from aljax.report.purchases import classes_bought, overlap, pool_shares
 from aljax.report.record import FOLDERS
 from aljax.report.runs import Study
 from aljax.report.settings import Setting
-from aljax.report.statistics import mean_curve
+from aljax.report.statistics import estimate
 from aljax.report.tables.table import Table
 from aljax.report.tidy import tidy
-
-
-def class_name(setting: Setting, index: int) -> str:
-    """The name of a class, or its number where names were not recorded."""
-    known = setting.class_names
-    return known[index] if known and index < len(known) else f"class {index}"
 
 
 def bought(setting: Setting) -> Iterator[Table]:
@@ -32,7 +25,7 @@ def bought(setting: Setting) -> Iterator[Table]:
     sums = found.groupby(["strategy", "class"], sort=False)["images"].sum().unstack(0)
     shares = (sums / sums.sum()).sort_index()
     pool = pool_shares(setting)
-    shown = pd.DataFrame({"class": [class_name(setting, i) for i in shares.index]})
+    shown = pd.DataFrame({"class": list(map(setting.class_name, shares.index))})
     if pool is not None:
         shown["pool %"] = [wording.number(100 * pool[i]) for i in shares.index]
     for strategy in (s for s in setting.strategies if s in shares):
@@ -82,16 +75,16 @@ def calibration(setting: Setting) -> Iterator[Table]:
         runs = setting.done(*cell)
         if not runs:
             continue
-        curve = mean_curve(np.array([r.values("calibration_error") for r in runs]))
+        errors = np.array([r.values("calibration_error") for r in runs])
         line = {"runs": names.cell_name(*cell), "n": str(len(runs))}
-        at = zip(labels, curve.n, curve.mean, curve.sd, strict=True)
-        for count, n, mean, sd in at:
-            spread = "" if math.isnan(sd) else f" ± {wording.number(100 * sd)}"
-            known = wording.number(100 * mean) + spread
-            line[f"{count:,}"] = known if n else wording.UNKNOWN
+        for count, column in zip(labels, errors.T, strict=True):
+            known = column[~np.isnan(column)]
+            found, shown_as = estimate(known), wording.spread(estimate(100 * known))
+            line[f"{count:,}"] = shown_as if found.n else wording.UNKNOWN
             data.append(
                 dict(zip(FOLDERS, cell, strict=True))
-                | {"labeled": int(count), "n": int(n), "mean": mean, "sd": sd}
+                | {"labeled": int(count), "n": found.n, "mean": found.mean}
+                | {"sd": found.sd}
             )
         shown.append(line)
     if not any(line["n"] for line in data):
