@@ -242,6 +242,9 @@ def check_pool(config: Config, pool: int) -> None:
 def check_types(holder: Any, prefix: str) -> None:
     """Refuses a value of another type than its field in a dataclass: ValueError."""
     hints = typing.get_type_hints(type(holder))
+    if type(holder).__module__.split(".")[0] == "aljax":
+        for name in vars(holder):  # such as a slip in `config.epoch = 3`
+            lookup(hints, prefix, name)
     for f in dataclasses.fields(holder):
         name, value, hint = f"{prefix}.{f.name}", getattr(holder, f.name), hints[f.name]
         if dataclasses.is_dataclass(hint):

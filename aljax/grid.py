@@ -233,6 +233,12 @@ def validate_grid(config: Config) -> None:
         raise ValueError(f"--config.sweep: {config.sweep!r} is not a dict of lists.")
     settings = [name for name in flatten(config) if name.startswith(SETTINGS)]
     for name, values in config.sweep.items():
+        if name not in SWEEPABLE and name in flatten(config):
+            if name not in settings:
+                raise ValueError(
+                    f"--config.sweep: {name!r} cannot be swept; set it for all runs, "
+                    f"as --config.{name}, or sweep {', '.join(SWEEPABLE[:6])} …"
+                )
         check_name((*SWEEPABLE, *settings), "--config.sweep", name)
         if not isinstance(values, (list, tuple)) or not values:
             raise ValueError(
@@ -245,9 +251,9 @@ def validate_grid(config: Config) -> None:
     for name in config.sweep:
         if name.startswith(SETTINGS) and name.split(".")[1] not in used:
             raise ValueError(
-                f"--config.sweep: {name!r} is of an optimizer that no run uses "
-                f"({', '.join(map(str, used))}); leave it out, or let --config.sweep "
-                "have that optimizer too."
+                f"--config.sweep: {name!r} is of an optimizer that no run uses; leave "
+                "it out, or let --config.sweep have that optimizer too (now "
+                f"{', '.join(map(str, used))})."
             )
     for _, member in members(config):
         validate(member)

@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import inspect
 import os
 import runpy
 import sys
@@ -55,6 +56,8 @@ def load_config(text: str) -> Config:
     get_config = namespace.get("get_config")
     if not callable(get_config):
         raise ValueError(f"--config={text}: the file has no function get_config().")
+    if argument and not inspect.signature(get_config).parameters:
+        raise ValueError(f"--config={text}: this recipe has no parts; write {name}.")
     config = _call(text, path, lambda: get_config(*argument))
     if not isinstance(config, Config):
         raise ValueError(
@@ -75,8 +78,9 @@ def _find(text: str, name: str) -> Path:
         return recipes[name]
     near = difflib.get_close_matches(path.stem.lower(), recipes, n=1)
     hint = f"; did you mean {near[0]}?" if near else "."
+    what = "this is a folder" if os.path.isdir(path) else "there is no such file"
     raise ValueError(
-        f"--config={text}: there is no such file, and no recipe of that name{hint} "
+        f"--config={text}: {what}, and no recipe of that name{hint} "
         f"The recipes are: {', '.join(recipes)}."
     )
 

@@ -56,4 +56,7 @@ def _row(cells: list[str]) -> str:
 
 if __name__ == "__main__":
     (workdir,) = sys.argv[1:]
-    print(table(json.loads((Path(workdir) / "results.json").read_text())))
+    path = Path(workdir) / "results.json"
+    if not path.is_file():
+        sys.exit(f"{path}: there is no such file; name a finished workdir.")
+    print(table(json.loads(path.read_text())))

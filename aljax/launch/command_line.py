@@ -109,7 +109,8 @@ def _side_by_side(values: flags.FlagValues, plan: Plan, preemption: Preemption) 
 
 def _here(values: flags.FlagValues, plan: Plan, preemption: Preemption) -> int:
     """Carries out the runs in this process, or as one of several."""
-    processes.join(values.coordinator, values.processes, values.process)
+    with preemption.nothing_to_save():
+        processes.join(values.coordinator, values.processes, values.process)
     alike = values.shard, values.only, values.devices, values.parallel
     processes.check_same(
         (str(plan.workdir), *alike, flatten(plan.config)),

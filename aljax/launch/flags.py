@@ -212,7 +212,12 @@ def parse() -> tuple[flags.FlagValues, Config]:
             before = argv[argv.index(rest[1]) - 1] if rest[1] in argv else ""
             if before.lstrip("-").startswith("config.") and "=" not in before:
                 raise ValueError(f"{before} {rest[1]}: write {before}={rest[1]}.")
-            raise ValueError(f"{rest[1]!r} is not a flag; all flags begin with --.")
+            near = difflib.get_close_matches(rest[1], ("report", *values), n=1)
+            dashes = "" if near == ["report"] else "--"
+            hint = f" Did you mean {dashes}{near[0]}?" if near else ""
+            raise ValueError(
+                f"{rest[1]!r} is not a flag; all flags begin with --.{hint}"
+            )
         config = recipes.load_config(values.config)
         _check_overrides(argv, config)
         overrides = [argv[0], *(a for a in argv if a not in plain)]
@@ -248,6 +253,9 @@ def _in_plain_words(text: str, values: flags.FlagValues) -> str:
     near = [k for k in known if k == f"config.{name}"]
     near = near or difflib.get_close_matches(name, known, n=1)
     hint = f" Did you mean --{near[0]}?" if near else " --help lists what there is."
+    if name.startswith("slurm_"):
+        option = name.removeprefix("slurm_").replace("_", "-")
+        hint += f" Other options of sbatch go as --slurm_options={option}=…"
     return f"--{name}: there is no such flag.{hint}"
 
 

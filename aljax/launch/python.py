@@ -139,6 +139,11 @@ def run(
         Preempted: it was asked to stop; the state is saved.
     """
     with _speaking_of_fields(), _interruptible() as preemption:
+        if not isinstance(config, Config):
+            raise ValueError(
+                f"config: {config!r} is no configuration; give what aljax.load_config "
+                "returns."
+            )
         quiet()
         numerics.pin()
         which = shard, only, compile_cache_dir

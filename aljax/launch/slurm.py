@@ -99,8 +99,8 @@ _FLAGS = {
     ),
     "slurm_memory": _Flag(
         "--mem={}",
-        r"[1-9]\d*[KMGT]?",
-        "a size, such as 32G",
+        r"[1-9]\d*[KMGT]",
+        "a size with its unit, such as 32G",
         "Host memory of each task, such as 32G (default: the cluster's).",
     ),
     "slurm_time": _Flag(
@@ -125,6 +125,9 @@ _FLAGS = {
 _FIXED = """
     array chdir nodes ntasks ntasks-per-node no-requeue requeue signal
 """.split()
+_OF_FLAGS = {
+    flag.option[2:].split("=")[0]: name for name, flag in _FLAGS.items() if flag.option
+}
 Given = Mapping[str, str | None]  # values by flag; None where a flag is not set
 
 
@@ -176,6 +179,11 @@ def _other_options(text: str | None) -> list[str]:
     found = []
     for item in re.split(r",(?=[a-z][a-z-]*=)", text) if text else []:
         name, value = item.split("=", 1)
+        if name in _OF_FLAGS:
+            raise ValueError(
+                f"--slurm_options={text}: {name} has a flag of its own; write "
+                f"--{_OF_FLAGS[name]}={value}."
+            )
         if name in _FIXED:
             raise ValueError(
                 f"--slurm_options={text}: {name} is set by the launcher, which cannot "

@@ -1,10 +1,12 @@
 """Being asked to stop, by a signal or by the end of a parent: work saves and leaves."""
 
+import contextlib
 import os
 import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from aljax.machine.terminal import complain
@@ -42,6 +44,7 @@ class Preemption:
     def __init__(self, ends_process: bool = True):
         self.requested = False
         self._ends_process, self._interrupts = ends_process, 0
+        self._idle = False
 
     def install(self) -> dict[int, Any]:
         """Listens to SIGNALS and for the end of PARENT; returns who listened before.
@@ -68,6 +71,15 @@ class Preemption:
         for number, handler in before.items():
             signal.signal(number, handler)
 
+    @contextlib.contextmanager
+    def nothing_to_save(self) -> Iterator[None]:
+        """Meanwhile being asked to stop ends the process, in whatever call it is."""
+        self._idle = self._ends_process
+        try:
+            yield
+        finally:
+            self._idle = False
+
     def check(self) -> None:
         """Raises Preempted if this process was asked to stop; nothing is saved."""
         if self.requested:
@@ -88,6 +100,9 @@ class Preemption:
             if number[0] not in SIGNALS:
                 continue
             self.requested = True
+            if self._idle:
+                complain("stopped before it began. Run the same command to go on.")
+                os._exit(PREEMPTED)
             if number[0] != signal.SIGINT:
                 continue
             self._interrupts += 1

@@ -60,6 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return DONE
     try:
         page = _write(values, argv)
+    except flags.UnrecognizedFlagError as error:
+        print(
+            f"aljax report: --{error.flagname}: there is no such flag; its flags are "
+            "--workdir, --out, --reference and --data_dir.",
+            file=sys.stderr,
+        )
+        return USAGE
     except (flags.Error, ValueError) as error:
         print(f"aljax report: {error}", file=sys.stderr)
         return USAGE

@@ -37,15 +37,18 @@ class Study:
         return split(self.runs)
 
 
-def read(workdirs: Sequence[str | Path]) -> Study:
+def read(workdirs: Sequence[str | Path] | str | Path) -> Study:
     """Reads every run of one or several workdirs.
 
     Args:
-        workdirs: folders of experiments; one that is named twice is read once.
+        workdirs: one or several folders of experiments; what is named twice is read
+            once.
 
     Raises:
         ValueError: a workdir is no folder, or no run has a finished cycle.
     """
+    if isinstance(workdirs, str | Path):
+        workdirs = [workdirs]
     folders = {Path(w).resolve(): Path(w) for w in workdirs}.values()
     warnings: list[str] = []
     runs, planned, experiments = [], [], {}

@@ -73,8 +73,13 @@ class Damaged(ValueError):
     """A file of a run, or of an experiment, is not as aljax left it."""
 
 
-def read_json(path: Path, *fields: str) -> dict[str, Any] | None:
+def read_json(path: Path, *fields: str, remedy: str = _REMEDY) -> dict[str, Any] | None:
     """Reads a JSON object, or returns None where there is no such file.
+
+    Args:
+        path: of the file.
+        *fields: what it must have.
+        remedy: what to do about one that is damaged.
 
     Raises:
         Damaged: it is a dangling link, no JSON object, or lacks one of `fields`.
@@ -86,13 +91,13 @@ def read_json(path: Path, *fields: str) -> dict[str, Any] | None:
             raise Damaged(f"{path} is a link to nothing; delete it.") from None
         return None
     except (ValueError, OSError) as error:
-        raise Damaged(f"{path} cannot be read ({error}); {_REMEDY}") from error
+        raise Damaged(f"{path} cannot be read ({error}); {remedy}") from error
     if not isinstance(content, dict):
-        raise Damaged(f"{path} is damaged: it is no object; {_REMEDY}")
+        raise Damaged(f"{path} is damaged: it is no object; {remedy}")
     missing = set(fields) - set(content)
     if missing:
         lacks = ", ".join(sorted(missing))
-        raise Damaged(f"{path} is damaged: it has no {lacks}; {_REMEDY}")
+        raise Damaged(f"{path} is damaged: it has no {lacks}; {remedy}")
     return content
 
 

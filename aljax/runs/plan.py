@@ -113,10 +113,20 @@ class Plan:
                 f"--workdir={self.workdir}: there is no such folder, so nothing has "
                 "been started there; check its name, or leave --status out to start."
             )
+        if self._read() is None:
+            raise ValueError(
+                f"--workdir={self.workdir} holds no experiment: it has no config.json; "
+                "check its name, or leave --status out to start."
+            )
+
+    def _read(self) -> dict[str, Any] | None:
+        """What `config.json` says of the experiment; None where there is none yet."""
+        remedy = "put it back from a copy, or delete this file: runs have their own."
+        return read_json(self.workdir / "config.json", "config", remedy=remedy)
 
     def check_experiment(self) -> None:
         """Refuses a folder that holds another experiment: ValueError names fields."""
-        known = read_json(self.workdir / "config.json", "config")
+        known = self._read()
         if known is None:
             return
         found = differences(_grown(known), flatten(self.config))
@@ -187,9 +197,15 @@ class Plan:
             devices: what it runs on; None: it does not run yet.
         """
         self.check_experiment()  # again: another command may have begun meanwhile
-        self.workdir.mkdir(parents=True, exist_ok=True)
+        try:
+            self.workdir.mkdir(parents=True, exist_ok=True)
+        except (FileNotFoundError, PermissionError) as error:
+            raise ValueError(
+                f"--workdir={self.workdir} cannot be made ({error.strerror}); choose "
+                "another one."
+            ) from error
         path = self.workdir / "config.json"
-        known = read_json(path, "config") or {}
+        known = self._read() or {}
         content = {"config": flatten(self.config)} | known
         if devices and "versions" not in known:
             content |= provenance(devices)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from aljax import load_config
 from aljax.config import Config, Data
 from aljax.launch import command_line
 from aljax.machine.preemption import Preemption
@@ -237,13 +238,17 @@ def test_status_needs_no_images_and_writes_nothing(launch, tmp_path):
     nowhere = ["--config.data.name=image_folder", "--config.data.path=nowhere.zip"]
     (tmp_path / "w").mkdir()
     done = launch("--status", "--workdir=w", *nowhere)
+    assert done.returncode == 2 and "--workdir=w holds no experiment" in done.stderr
+    data = {"name": "image_folder", "path": "nowhere.zip"}
+    Plan(load_config("quickstart", data=data), [], tmp_path / "w").write()
+    done = launch("--status", "--workdir=w", *nowhere)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "waiting  resnet18/sgd/random/trial_1         0/3 cycles",
         "waiting  resnet18/sgd/learning_loss/trial_1  0/3 cycles",
         "2 runs: 0 done, 0 running, 2 waiting, 0 failed; training time left: unknown.",
     ]
-    assert list(tmp_path.rglob("*")) == [tmp_path / "w"]
+    assert list((tmp_path / "w").iterdir()) == [tmp_path / "w" / "config.json"]
 
 
 def test_status_of_another_experiment(launch, tmp_path):

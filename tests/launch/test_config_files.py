@@ -3,6 +3,7 @@
 import pytest
 
 import aljax
+from aljax.grid import validate_grid
 from aljax.recipes import load_config
 
 GOOD = "import aljax\ndef get_config():\n    return aljax.Config(epochs=7)\n"
@@ -72,6 +73,20 @@ def test_one_sentence_that_names_the_line(name, tmp_path):
 def test_no_such_file(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "quickstart" in refusal(path)
+
+
+def test_a_field_that_there_is_not(tmp_path):
+    slip = "import aljax\ndef get_config():\n    config = aljax.Config()\n    {} = 3\n"
+    for field in ("config.epoch", "config.query.epoch", "config.optimizers['sgd'].lr"):
+        text = slip.format(field) + "    return config\n"
+        (tmp_path / "mine.py").write_text(text)
+        with pytest.raises(ValueError, match=f"'{field.split('.')[-1]}'"):
+            validate_grid(load_config(str(tmp_path / "mine.py")))
+
+
+def test_a_recipe_without_parts_and_a_folder(tmp_path):
+    assert "this recipe has no parts; write quickstart." in refusal("quickstart:some")
+    assert "this is a folder" in refusal(str(tmp_path))
 
 
 def test_what_is_fine(tmp_path, monkeypatch):

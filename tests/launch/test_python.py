@@ -107,6 +107,7 @@ def test_the_configuration_given_stays_as_it_was(tmp_path):
         (lambda w: aljax.load_config("quickstrat"), ["config=quickstrat", "start"]),
         (lambda w: aljax.load_config(epoch=3), ["config", "'epoch'", "did you mean"]),
         (lambda w: aljax.run(tiny_config(model="tiyn"), w), ["config.model", "tiny"]),
+        (lambda w: aljax.run("quickstart", w), ["config: 'quickstart'", "load_config"]),
         (lambda w: aljax.run(tiny_config(), w, devices=99), ["devices=99", "choose 1"]),
         (lambda w: aljax.run(tiny_config(), w, shard="9/8"), ["shard=9/8", "K/N"]),
         (lambda w: aljax.run(tiny_config(), "/dev/null/x"), ["workdir=/dev/null/x"]),

@@ -45,6 +45,8 @@ def launch(tmp_path, monkeypatch, capsys):
 def finish(workdir, folder, cycles=3):
     run = RunFolder(workdir / folder)
     run.path.mkdir(parents=True)
+    about = {"config": {}, "data_fingerprint": ""}
+    (run.path / "config.json").write_text(json.dumps(about))
     for cycle in range(1, cycles + 1):
         run.append(dict.fromkeys(ROW_FIELDS) | {"cycle": cycle, "labeled": 200})
 
@@ -198,6 +200,7 @@ BAD = {
     "--slurm_gpus=0": "NUMBER or TYPE:NUMBER",
     "--slurm_cpus=0": "at least 1",
     "--slurm_memory=32GB": "such as 32G",
+    "--slurm_memory=32": "a size with its unit",
     "--slurm_time=soon": "MINUTES",
     "--slurm_time=4": "at least 5 minutes",
     "--slurm_time=04:59": "at least 5 minutes",
@@ -205,6 +208,8 @@ BAD = {
     "--slurm_concurrency=-1": "at least 1",
     "--slurm_options=exclusive": "NAME=VALUE",
     "--slurm_options=account=x,array=1-3": "array is set by the launcher",
+    "--slurm_options=account=x,time=2": "a flag of its own; write --slurm_time=2",
+    "--slurm_account=x": "Other options of sbatch go as --slurm_options=account=…",
     "--slurm_nodes=0": "at least 1",
     "--runs_per_node=2": "--slurm_gpus=1 puts most of them side by side",
     "--process=0": "but --launcher=slurm starts processes itself",

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from aljax.machine.preemption import INTERRUPTED
+from aljax.machine.preemption import INTERRUPTED, PREEMPTED
 from tests.runs.test_interruption import command
 from tests.support import together
 
@@ -55,6 +55,32 @@ def test_other_signals_are_remembered_silently(number):
     child.send_signal(number)
     said, complaint = child.communicate(timeout=60)
     assert (child.returncode, said, complaint) == (0, "True\n", "")
+
+
+IDLE = """
+from aljax.machine.preemption import Preemption
+preemption = Preemption()
+preemption.install()
+with preemption.nothing_to_save():
+    print("busy", flush=True)
+    input()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_has_nothing_to_save_leaves_at_once(number):
+    child = subprocess.Popen(
+        [sys.executable, "-c", IDLE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout.readline() == "busy\n"
+    child.send_signal(number)
+    said = child.communicate(timeout=30)[1]
+    assert child.returncode == PREEMPTED
+    assert said == "aljax: stopped before it began. Run the same command to go on.\n"
 
 
 def test_a_hangup_is_ignored_under_nohup():

@@ -72,7 +72,7 @@ def test_several_workdirs_and_a_folder_for_the_report(tmp_path, capsys):
         (["--workdir=none"], "--workdir=none is not a folder"),
         (["--workdir=."], "has no run with a finished cycle"),
         (["runs"], "'runs' is not a flag; all flags begin with --."),
-        (["--wokdir=x"], "Unknown command line flag 'wokdir'"),
+        (["--wokdir=x"], "--wokdir: there is no such flag; its flags are --workdir"),
         (["--workdir=runs", "--reference=none.csv"], "--reference=none.csv cannot be"),
     ],
 )
