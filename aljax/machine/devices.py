@@ -223,16 +223,22 @@ def _cpu_options() -> dict[str, str] | None:
     return options
 
 
+def cache_folder(folder: str) -> Path | None:
+    """Where compiled programs are kept; None: nowhere, as without that home."""
+    path = os.path.expanduser(folder)
+    return None if path.startswith("~") or not folder else Path(path)
+
+
 def use_compile_cache(folder: str) -> None:
     """Keeps compiled programs in a folder, for the next process; empty: does not.
 
     Programs for a CPU are machine code, so each kind of machine gets its own subfolder.
     """
-    if not folder:
+    if (home := cache_folder(folder)) is None:
         return
     described = f"{processor()} {jax.version.__version__} {jax.default_backend()}"
     kind = hashlib.sha256(described.encode()).hexdigest()[:12]
-    path = Path(folder).expanduser() / f"{jax.default_backend()}-{kind}"
+    path = home / f"{jax.default_backend()}-{kind}"
     jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     # Which of a GPU's algorithms were fastest is kept too: others give other bits.

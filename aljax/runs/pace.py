@@ -3,10 +3,9 @@
 import contextlib
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from aljax.config import Config
-from aljax.machine.devices import Devices, processor
+from aljax.machine.devices import Devices, cache_folder, processor
 from aljax.runs.folder import write_json
 
 _FILE = "pace.json"
@@ -40,7 +39,8 @@ class Paces:
     """
 
     def __init__(self, folder: str):
-        self._path = Path(folder).expanduser() / _FILE if folder else None
+        home = cache_folder(folder)
+        self._path = home / _FILE if home else None
 
     def __call__(self, kind: str) -> Pace | None:
         """The pace of a kind; None where nothing like it has run here yet."""

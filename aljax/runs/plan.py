@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from absl import logging
+
 from aljax.config import Config, Data, check_pool, flatten
 from aljax.data import Dataset, load, pool_size
 from aljax.grid import (
@@ -23,7 +25,7 @@ from aljax.grid import (
     shard,
     validate_grid,
 )
-from aljax.machine.devices import Devices, check_share
+from aljax.machine.devices import Devices, cache_folder, check_share
 from aljax.machine.processes import check_same, done_by_first
 from aljax.runs.folder import read_json, write_json
 from aljax.runs.provenance import provenance
@@ -281,4 +283,10 @@ def make_plan(
         workdir = Path(workdir).expanduser()
     except RuntimeError as error:
         raise ValueError(f"--workdir={workdir}: nobody here has that home.") from error
+    if compile_cache_dir and cache_folder(compile_cache_dir) is None:
+        logging.warning(
+            "--compile_cache_dir=%s: nobody here has that home, so each start compiles "
+            "anew; name a folder.",
+            compile_cache_dir,
+        )
     return Plan(config, groups, workdir, data_dir, compile_cache_dir)

@@ -37,7 +37,7 @@ def test_the_newest_pace_and_the_coldest_compiling_are_kept(tmp_path):
 
 def test_nothing_is_kept_without_a_folder_or_read_from_a_damaged_file(tmp_path):
     (tmp_path / "file").touch()
-    for nowhere in ("", "/dev/null/x", str(tmp_path / "file")):
+    for nowhere in ("", "~nobody-here/x", "/dev/null/x", str(tmp_path / "file")):
         paces = Paces(nowhere)
         paces.remember("a", Pace(2.0, 10.0, 5))
         assert paces("a") is None
