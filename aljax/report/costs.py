@@ -42,7 +42,7 @@ def costs(setting: Setting, units: Collection[Unit] = ()) -> pd.DataFrame:
     columns = [*FOLDERS, "n", "accuracy", *SECONDS, *MEMORY]
     table = pd.DataFrame(lines, columns=columns)
     table["front"] = pareto(table["train_seconds"], table["accuracy"])
-    table["front"] &= not machines(setting)
+    table["front"] &= not mixed_machines(setting)
     return table
 
 
@@ -54,7 +54,7 @@ def common_units(setting: Setting) -> frozenset[Unit]:
     return common if len(common) >= FEWEST else frozenset()
 
 
-def machines(setting: Setting) -> str:
+def mixed_machines(setting: Setting) -> str:
     """Says that seconds of a setting are not compared; "": they are of one machine.
 
     Names the kinds of machine that its finished runs are of.

@@ -8,7 +8,7 @@ import numpy as np
 
 from aljax.report import names, sentences, wording
 from aljax.report.best import ahead
-from aljax.report.costs import machines
+from aljax.report.costs import mixed_machines
 from aljax.report.leaks import bar
 from aljax.report.matches import shared
 from aljax.report.record import Record, Unit
@@ -121,7 +121,7 @@ def told(setting: Setting, pairs: Sequence[Pair]) -> tuple[str, list[str], str |
     strategies = shared(setting)
     under = shown_strategies(strategies)
     few = shown_strategies(strategies, FEW)
-    mixed = machines(setting)
+    mixed = mixed_machines(setting)
     cost = "" if mixed else f", for {_time(best)} of training a run"
     lead = (
         f"with {labels:,} labels, under {few}, {best.name} reaches {_accuracy(best)}"

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aljax.report.figures.heat import heat_panels, shares
+from aljax.report.figures.heat import heat_panels, norm_of
 from aljax.report.figures.lines import thousands
 from aljax.report.figures.panels import Space, panels, text_width
 from aljax.report.style import FAINT, INK, NARROW, WIDE, Look, shorten, styled
@@ -54,7 +54,7 @@ def class_accuracy(
             tables,
             [shorten(classes[k], 16) for k in shown],
             [thousands(count) for count in labels],
-            shares(list(tables.values()), low=None),
+            norm_of(list(tables.values()), low=None),
             width=width,
             across=_across(len(tables), width),
             heading=f"Accuracy of each class, %{few}",
@@ -86,7 +86,7 @@ def confusion(
             tables,
             names,
             names,
-            shares([np.array([0.0, 100.0])]),
+            norm_of([np.array([0.0, 100.0])]),
             width=width,
             across=_across(len(tables), width, 3),
             heading="Share of a true class (row) taken for a class (column), %",

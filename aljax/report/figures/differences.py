@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from aljax.report.figures import lines
 from aljax.report.figures.curves import MOST
-from aljax.report.figures.heat import heat_panels, shares
+from aljax.report.figures.heat import heat_panels, norm_of
 from aljax.report.figures.lines import Series
 from aljax.report.figures.panels import Space, panels, text_width
 from aljax.report.style import FAINT, INK, NARROW, WIDE, Look, shorten, styled
@@ -111,7 +111,7 @@ def penalties(
     beaten = np.nansum(values, 0, keepdims=True) / max(others, 1)
     values = values.copy()
     np.fill_diagonal(values, np.nan)
-    norm = shares([np.array([0.0, most])])
+    norm = norm_of([np.array([0.0, most])])
     with styled():
         figure = heat_panels(
             {"": np.concatenate([values, beaten])},

@@ -64,7 +64,7 @@ def _paint(axes: Axes, values: np.ma.MaskedArray, norm: Normalize) -> None:
     axes.set_xlim(-0.5, values.shape[1] - 0.5)
 
 
-def shares(values: Sequence[np.ndarray], low: float | None = 0.0) -> Normalize:
+def norm_of(values: Sequence[np.ndarray], low: float | None = 0.0) -> Normalize:
     """From the smallest (or a given) value to the largest."""
     seen = _finite(values)
     high = seen.max() if len(seen) else 1.0

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from aljax.report.figures.heat import heat_panels, shares
+from aljax.report.figures.heat import heat_panels, norm_of
 from aljax.report.style import NARROW, shorten, styled
 
 
@@ -27,7 +27,7 @@ def overlap(
             {"": values},
             list(map(shorten, labels)),
             list(map(shorten, labels)),
-            shares([values]),
+            norm_of([values]),
             width=width,
             across=1,
             heading="Images bought by both, % of those bought by either",

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from aljax.report import names, wording
-from aljax.report.costs import common_units, costs, machines
+from aljax.report.costs import common_units, costs, mixed_machines
 from aljax.report.figures.cost import PARTS, cost, seconds
 from aljax.report.gallery.picture import Missing, Picture
 from aljax.report.matches import BASELINE
@@ -17,7 +17,7 @@ def what_it_cost(setting: Setting, palette: Palette) -> list[Picture | Missing]:
     if not len(table):
         return [Missing("No run is finished, so nothing can be said of its cost.")]
     found: list[Picture | Missing] = []
-    if mixed := machines(setting):
+    if mixed := mixed_machines(setting):
         found.append(Missing(mixed))
     else:
         found.append(

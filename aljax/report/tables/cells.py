@@ -9,7 +9,7 @@ import pandas as pd
 
 from aljax.report import names, wording
 from aljax.report.best import established
-from aljax.report.costs import MEMORY, SECONDS, costs, machines
+from aljax.report.costs import MEMORY, SECONDS, costs, mixed_machines
 from aljax.report.leaks import bar
 from aljax.report.record import FOLDERS, Record, Unit
 from aljax.report.settings import Cell, Setting
@@ -169,7 +169,7 @@ def summaries(setting: Setting) -> Iterator[Table]:
             "F1 and last accuracy: of the last cycle. Label efficiency: points gained "
             "since cycle 1 per percent of the pool labelled since. Training and "
             "queries: sums over a run, without compiling. Memory: of the process so "
-            f"far. {' '.join(filter(None, (machines(setting), BEST)))}"
+            f"far. {' '.join(filter(None, (mixed_machines(setting), BEST)))}"
             f"{_unequal(setting, part.cells)}",
             "pairs",
             pd.DataFrame(data),

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from aljax.report import names, wording
-from aljax.report.costs import MEMORY, SECONDS, common_units, costs, machines
+from aljax.report.costs import MEMORY, SECONDS, common_units, costs, mixed_machines
 from aljax.report.purchases import classes_bought, overlap, pool_shares
 from aljax.report.record import FOLDERS
 from aljax.report.runs import Study
@@ -103,7 +103,7 @@ def calibration(setting: Setting) -> Iterator[Table]:
 
 def spent(setting: Setting) -> Iterator[Table]:
     """Where the time went, and how much memory it took."""
-    found, mixed = costs(setting, common_units(setting)), machines(setting)
+    found, mixed = costs(setting, common_units(setting)), mixed_machines(setting)
     if found.empty:
         return
     shown = []
