@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -10,10 +9,10 @@ from typing import Any
 
 from aljax.augment import PADDINGS
 from aljax.data import DATASETS, Data
-from aljax.limits import LIMITS, OPTIMIZER_LIMITS, check_number
+from aljax.limits import check_number, limits_of
 from aljax.lookup import check_name, lookup
 from aljax.models import MODELS
-from aljax.optimizers import OPTIMIZERS, Sgd
+from aljax.optimizers import OPTIMIZERS
 from aljax.strategies import FISHERS, NOISES, STRATEGIES, Options
 
 PRECISIONS = ("float32", "bfloat16")
@@ -154,7 +153,7 @@ def _check_names(config: Config) -> None:
 
 def _check_counts(config: Config) -> None:
     for name, value in flatten(config).items():
-        limits = _limits(config, name)
+        limits = limits_of(name, config.optimizers)
         if limits is None:
             continue
         least, most = limits
@@ -193,17 +192,6 @@ def _check_counts(config: Config) -> None:
             f"of {config.budget}; set it to at least that, or to none for the whole "
             "pool."
         )
-
-
-def _limits(config: Config, name: str) -> tuple[float, float] | None:
-    """Least and most of a number; None: whoever wrote the optimizer knows."""
-    if not name.startswith("optimizers."):
-        return LIMITS.get(name, (0, math.inf))
-    _, optimizer, field = name.split(".", 2)
-    ours = type(config.optimizers[optimizer]).__module__ == Sgd.__module__
-    if ours or field == "learning_rate":
-        return OPTIMIZER_LIMITS.get(field, (0, math.inf))
-    return None
 
 
 def _check_query(config: Config) -> None:

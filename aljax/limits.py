@@ -1,6 +1,8 @@
 """How small and how large each number of a configuration may be."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 BELOW_ONE, ABOVE_ZERO = math.nextafter(1.0, 0.0), math.nextafter(0.0, 1.0)
 # Least and most of each number: beyond lies what nobody means, such as a slip of the
@@ -47,6 +49,20 @@ OPTIMIZER_LIMITS = {
     "sgd_momentum": (0, BELOW_ONE),
     "sgd_weight_decay": (0, 1),
 }
+
+
+def limits_of(name: str, optimizers: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Least and most of a field, given the settings of optimizers.
+
+    None: a setting of somebody's own optimizer, but for its learning rate.
+    """
+    if not name.startswith("optimizers."):
+        return LIMITS.get(name, (0, math.inf))
+    _, optimizer, field = name.split(".", 2)
+    ours = type(optimizers[optimizer]).__module__ == "aljax.optimizers"
+    if ours or field == "learning_rate":
+        return OPTIMIZER_LIMITS.get(field, (0, math.inf))
+    return None
 
 
 def check_number(field: str, number: float, least: float, most: float) -> None:

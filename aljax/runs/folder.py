@@ -74,12 +74,7 @@ class Damaged(ValueError):
 
 
 def read_json(path: Path, *fields: str, remedy: str = _REMEDY) -> dict[str, Any] | None:
-    """Reads a JSON object, or returns None where there is no such file.
-
-    Args:
-        path: of the file.
-        *fields: what it must have.
-        remedy: what to do about one that is damaged.
+    """Reads a JSON object; None where there is no such file.
 
     Raises:
         Damaged: it is a dangling link, no JSON object, or lacks one of `fields`.
@@ -156,9 +151,8 @@ class RunFolder:
             return
         found = differences(known["config"], flatten(run.config))
         if fingerprint not in (None, known["data_fingerprint"]):
-            found.append(
-                f"images ({known['data_fingerprint'][:12]}… there, others here)"
-            )
+            there = known["data_fingerprint"][:12]
+            found.append(f"images ({there}… there, others here)")
         if found:
             raise ValueError(
                 f"{self.path} holds another run: {'; '.join(found)}. "
@@ -182,8 +176,8 @@ class RunFolder:
         """
         _make(self.path)
         self._identity = _identity(self.path)
-        self._failed.unlink(missing_ok=True)
         self.refuse_other(run, dataset.fingerprint)  # again: it may be begun by now
+        self._failed.unlink(missing_ok=True)
         known, now = self.about(), provenance(devices)
         if known is None:
             content = {
@@ -208,14 +202,12 @@ class RunFolder:
         """What `config.json` says of the run; None where there is none yet.
 
         Raises:
-            Damaged: it is no such file, or is gone from beside what was made.
+            Damaged: it is no such file, or is gone.
         """
         known = read_json(self.path / "config.json", "config", "data_fingerprint")
         if known is None and (self._rows.exists() or any(self.checkpoints.glob("*"))):
-            raise Damaged(
-                f"{self.path} has rows or saves, but no config.json that says of what; "
-                f"{_REMEDY}"
-            )
+            what = "has rows or saves, but no config.json"
+            raise Damaged(f"{self.path} {what}; {_REMEDY}")
         return known
 
     @done_by_first
