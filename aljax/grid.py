@@ -233,13 +233,13 @@ def validate_grid(config: Config) -> None:
         raise ValueError(f"--config.sweep: {config.sweep!r} is not a dict of lists.")
     settings = [name for name in flatten(config) if name.startswith(SETTINGS)]
     for name, values in config.sweep.items():
-        if name not in SWEEPABLE and name in flatten(config):
-            if name not in settings:
-                raise ValueError(
-                    f"--config.sweep: {name!r} cannot be swept; set it for all runs, "
-                    f"as --config.{name}, or sweep {', '.join(SWEEPABLE[:6])} …"
-                )
-        check_name((*SWEEPABLE, *settings), "--config.sweep", name)
+        sweepable = (*SWEEPABLE, *settings)
+        if name in flatten(config) and name not in sweepable:
+            raise ValueError(
+                f"--config.sweep: {name!r} cannot be swept; set it for all runs, as "
+                f"--config.{name}, or sweep one of: {', '.join(SWEEPABLE)}."
+            )
+        check_name(sweepable, "--config.sweep", name)
         if not isinstance(values, (list, tuple)) or not values:
             raise ValueError(
                 f"--config.sweep: {name!r} has {values!r}; give a list of values, "

@@ -127,7 +127,7 @@ def test_bad_shard(text):
         ({"optimizers.sgd.learning_rate": (0.1, -1.0)}, ["learning_rate: -1.0 is too"]),
         (
             {"optimizers.adam.learning_rate": (0.1,)},
-            ["'optimizers.adam.learning_rate'", "no run uses; leave it out"],
+            ["'optimizers.adam.learning_rate'", "no run uses; leave", "(now sgd)"],
         ),
         ({"strategy": ("random", "x")}, ["--config.strategy", "'x'", "Choose one of"]),
         ({"width": (8, 0)}, ["--config.width: 0", "at least 1"]),

@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except flags.UnrecognizedFlagError as error:
         print(
             f"aljax report: --{error.flagname}: there is no such flag; its flags are "
-            "--workdir, --out, --reference and --data_dir.",
+            f"{', '.join(f'--{name}' for name in values)}.",
             file=sys.stderr,
         )
         return USAGE

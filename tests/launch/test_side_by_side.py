@@ -181,6 +181,15 @@ def test_asked_to_stop_it_stops_all_and_starts_no_more(carry_out, asked, tmp_pat
     assert len(list(tmp_path.glob("*.stopped"))) == 2
 
 
+def test_what_goes_wrong_beside_a_process_is_raised(carry_out, monkeypatch):
+    def refuse(process, cores):
+        raise OSError("no such core")
+
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    with pytest.raises(OSError, match="no such core"):
+        carry_out(1, 0, Preemption())
+
+
 @TWO_CORES
 def test_what_could_not_save_its_state_is_told(carry_out, asked):
     failures = carry_out(2, 60, asked, stopped=1)

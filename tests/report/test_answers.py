@@ -141,24 +141,37 @@ def test_networks_of_a_trial_are_no_trials_of_their_own(tmp_path):
     assert "not established with 2 trials (n = 2 trials, no test)" in answer.sentence
 
 
-def test_networks_that_disagree_are_said_to(tmp_path):
-    """Adam is two points ahead on ResNet18 and two behind on ResNet50."""
+def two_networks(sides: dict[str, float], **fields) -> made.Grid:
+    """Adam minus SGD on each network, with noise of its own."""
     plain = made.curves({"adam": 0.0})
 
     def accuracies(model, optimizer, strategy, trial):
         curve = np.array(plain(model, optimizer, strategy, trial))
-        side = {"resnet18": 0.02, "resnet50": -0.02}[model]
         noise = made.NOISE["small"][(trial + int(model[-2:]) % 3) % 5]
-        return (curve + (side + noise) * (optimizer == "adam")).tolist()
+        return (curve + (sides[model] + noise) * (optimizer == "adam")).tolist()
 
-    grid = made.Grid(
-        accuracies, models=("resnet18", "resnet50"), optimizers=("sgd", "adam")
-    )
+    both = ("resnet18", "resnet50"), ("sgd", "adam")
+    return made.Grid(accuracies, models=both[0], optimizers=both[1], **fields)
+
+
+def test_networks_that_disagree_are_said_to(tmp_path):
+    """Adam is two points ahead on ResNet18 and two behind on ResNet50."""
+    grid = two_networks({"resnet18": 0.02, "resnet50": -0.02})
     answer = told(tmp_path, grid)["Q1"]
     assert answer.verdict == "not established"
     text = " ".join(answer.details)
     assert "with each alone: ResNet18" in text
     assert "established: they do not agree (ResNet18 and ResNet50 have opposite" in text
+
+
+@pytest.mark.parametrize(
+    ("least", "config"), [(-0.0005, {}), (-0.02, {"reset": "never"})]
+)
+def test_a_sign_that_is_not_known_disagrees_with_none(tmp_path, least, config):
+    """ResNet50's interval holds zero; or weights leak."""
+    grid = two_networks({"resnet18": 0.02, "resnet50": least}, config=config)
+    text = " ".join(told(tmp_path, grid)["Q1"].details)
+    assert "with each alone: ResNet18" in text and "do not agree" not in text
 
 
 def test_unequal_trials_leave_the_common_ones(tmp_path):

@@ -1,5 +1,6 @@
 """What is drawn is what was measured."""
 
+import itertools
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -7,18 +8,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
+from matplotlib.text import Text
 
 from aljax.report import svg
 from aljax.report.figures.calibration import pooled, reliability
 from aljax.report.figures.classes import bought, class_accuracy, confusion, ends
 from aljax.report.figures.cost import cost, seconds
-from aljax.report.figures.curves import curves
+from aljax.report.figures.curves import MOST, curves
 from aljax.report.figures.differences import differences, penalties
 from aljax.report.figures.lines import Series, apart, thousands
 from aljax.report.figures.overlap import overlap
 from aljax.report.gallery import pictures
+from aljax.report.gallery.accuracy import main
 from aljax.report.reference import Curve
+from aljax.report.runs import read
 from aljax.report.style import GROUND, NARROW, RANDOM, Look, Palette
+from tests.support import made_up_runs as made
 from tests.support.records import record, setting
 
 THREE = setting(
@@ -315,6 +320,53 @@ def test_random_is_hollow_beside_other_strategies():
         line.get_label(): line.get_markerfacecolor() == GROUND for line in axes.lines
     }
     assert fills["_resnet18 sgd random"] and not fills["_resnet34 sgd entropy"]
+
+
+def test_of_one_pair_every_strategy_is_named_and_none_on_another():
+    names = [f"strategy {place}" for place in range(10)]
+    table = pd.DataFrame(
+        {
+            **{"model": "resnet18", "optimizer": "sgd", "strategy": names, "n": 3},
+            **{"accuracy": [0.5] * 5 + [0.6] * 5, "peak_host_bytes": range(1, 11)},
+        }
+    )
+    figure = cost(table, "peak_host_bytes", palette_of_costs())
+    (axes,) = figure.axes
+    assert sorted(text.get_text() for text in axes.texts) == names
+    places = {text.get_text(): Text.get_window_extent(text) for text in axes.texts}
+    pairs = itertools.combinations(places.values(), 2)
+    assert not any(one.overlaps(other) for one, other in pairs)
+
+
+def test_a_caption_names_published_curves_that_are_drawn_and_no_others():
+    random = record([0.5, 0.6], strategy="random")
+    others = [record([0.5, 0.6], strategy=f"s{place}") for place in range(MOST)]
+    told = "Dotted lines are published, not run here: theirs (n = 3; somebody)."
+    for runs, drawn in (
+        ([random, others[0]], True),
+        (others[:2], False),  # it is of random
+        ([random, *others], False),  # each has a panel of its own
+        ([record([0.5], strategy="random")], False),  # one budget is no line
+    ):
+        found = main(setting(*runs), Palette(runs), [PUBLISHED])
+        assert (told in found.caption) == drawn == ("published" in found.caption)
+
+
+def test_panels_of_the_last_rows_are_all_of_one_budget(tmp_path):
+    """Entropy's second trial failed with 4,000 labels, BADGE has just begun."""
+    grid = made.unfinished()
+    plain = grid.accuracies
+    begun = replace(
+        grid,
+        strategies=("random", "entropy", "badge"),
+        accuracies=lambda *run: plain(*run[:2], "", 1)[:1] if run[2:] == ("badge", 1)
+        else None if run[2] == "badge" else plain(*run),
+    )  # fmt: skip
+    (one,) = read([made.write(tmp_path, begun)]).settings
+    found = pictures(one)
+    assert found["confusion"].caption.startswith("Confusion with 10,000 labels")
+    assert found["reliability"].caption.startswith("Reliability with 10,000 labels")
+    assert "Where trials have not got so far" in found["accuracy_by_strategy"].caption
 
 
 def test_bars_of_seconds_start_at_zero_and_say_what_is_missing():

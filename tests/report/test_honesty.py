@@ -252,6 +252,20 @@ def test_different_software_or_device_in_one_comparison(tmp_path, about, kind, t
     assert list(found) == [kind] and text in found[kind]
 
 
+def test_software_between_settings_is_told_beside_a_device_inside_one(tmp_path):
+    odd = dataclasses.replace(
+        made.LARGE, strategies=("random",), about={"device": "8 x cpu"}
+    )
+    even = dataclasses.replace(made.LARGE, strategies=("entropy",))
+    versions = {"aljax": "0.1.0", "jax": "0.11", "python": "3.11.7"}
+    other = dataclasses.replace(
+        made.LARGE, config={"width": 16}, about={"versions": versions}
+    )
+    found = fired(tmp_path, odd, even, other)
+    assert "jax 0.10.2 (10 runs), 0.11 (10 runs)" in found["software"]
+    assert "8 x cpu (5 runs)" in found["device"]
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [

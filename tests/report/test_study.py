@@ -156,7 +156,9 @@ def test_every_run_is_whole_and_a_copy_is_one():
         about = json.loads(path.with_name("config.json").read_text())
         rows = path.read_text()
         assert rows.count("\n") == about["config"]["cycles"]
-        assert about["config"]["data.path"].endswith("cifar10-jpeg.zip")
+        alone = path.is_relative_to(STUDY / "full_width")
+        zipped = "cifar10-jpeg.zip" if alone else "runs/cifar10-jpeg.zip"
+        assert about["config"]["data.path"] == zipped
         config = about["config"] | {"trials": None, "sweep": None}
         key = json.dumps(config, sort_keys=True), about["trial"]
         found.setdefault(key, set()).add(rows)

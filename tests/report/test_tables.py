@@ -78,6 +78,31 @@ def test_labels_needed(tmp_path):
     assert random.loc[0.6, "low"] < random.loc[0.6, "labels"] < random.loc[0.6, "high"]
 
 
+def test_a_first_budget_that_is_enough_is_the_most_that_was_needed(tmp_path):
+    """Random has 54 % with the first 1,000 labels; no trial has 90 %."""
+    curves = made.curves({"entropy": 0.04})
+
+    def accuracies(*run):
+        return (np.array(curves(*run)) + 0.05 * (run[2] == "random")).tolist()
+
+    table = named(tmp_path, made.Grid(accuracies))["labels_needed"]
+    at_once = table.data[table.data.labels == 1000]
+    assert len(at_once) and set(at_once.strategy) == {"random"}
+    shown = table.shown.set_index("strategy").loc["random"]
+    targets = [f"{100 * target:.0f} %" for target in at_once.accuracy]
+    assert all(shown[target].startswith("≤ 1,000 (≤ 1,000") for target in targets)
+    later = table.shown.set_index("strategy").loc["entropy"]
+    assert not any(later[target].startswith("≤") for target in targets)
+
+
+def test_unequal_numbers_of_trials_are_told_beneath(tmp_path):
+    said = "Where n is unequal, the gap of two means is not the difference by trial"
+    stems = ("accuracy", "summary", "labels_needed")
+    for grid, unequal in ((made.unfinished(), True), (made.LARGE, False)):
+        found = named(tmp_path / str(unequal), grid)
+        assert [said in found[stem].caption for stem in stems] == [unequal] * 3
+
+
 def test_against_random(tmp_path):
     found = named(tmp_path, made.lost_to_holm())
     table = found["against_random"]
@@ -166,6 +191,16 @@ def test_overlap_by_hand(tmp_path):
     found = overlap(setting)
     assert found.loc["random", "entropy"] == len(one & two) / len(one | two)
     assert found.loc["random", "random"] == 1 and found.attrs["n"] == 1
+
+
+def test_overlap_of_those_that_met_while_another_is_under_way(tmp_path):
+    plain = made.curves({})
+    begun = lambda *run: plain(*run)[: 3 if run[2] == "badge" else None]  # noqa: E731
+    grid = made.Grid(begun, strategies=("random", "entropy", "badge"), trials=4)
+    (setting,) = study_of(tmp_path, grid).settings
+    found = overlap(setting)
+    assert found.attrs["n"] == 4 and np.isnan(found.loc["random", "badge"])
+    assert found.loc["random", "entropy"] >= 0
 
 
 def test_costs(whole):

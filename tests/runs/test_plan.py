@@ -1,7 +1,9 @@
 """Plans: other experiments are kept out of a workdir, which remembers its grids."""
 
 import dataclasses
+import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +68,15 @@ def test_workdir_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: path != tmp_path)
     with pytest.raises(ValueError, match="not a folder that can be written"):
         Plan(CONFIG, [], tmp_path / "below").check_workdir()
+
+
+def test_workdir_that_cannot_be_made_is_a_sentence(tmp_path, monkeypatch):
+    def refuse(path, **how):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(ValueError, match=r"--workdir=.*/x cannot be made \(No such"):
+        Plan(CONFIG, [], tmp_path / "x").write()
 
 
 def test_missing_kernels_are_told_where_they_matter(tmp_path, monkeypatch):
