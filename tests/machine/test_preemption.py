@@ -58,12 +58,13 @@ def test_other_signals_are_remembered_silently(number):
 
 
 IDLE = """
+import time
 from aljax.machine.preemption import Preemption
 preemption = Preemption()
 preemption.install()
 with preemption.nothing_to_save():
     print("busy", flush=True)
-    input()
+    time.sleep(60)
 """
 
 
@@ -71,7 +72,6 @@ with preemption.nothing_to_save():
 def test_what_has_nothing_to_save_leaves_at_once(number):
     child = subprocess.Popen(
         [sys.executable, "-c", IDLE],
-        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
