@@ -106,9 +106,12 @@ def test_under_random(parts, question):
 def test_numbers_of_single_runs():
     """Accuracies in percent at each budget, and what is said of purchases."""
 
-    def percent(folder: str, field: str = "test_accuracy") -> list[float]:
+    def accuracies(folder: str, field: str = "test_accuracy") -> list[float]:
         rows = (STUDY / folder / "cycles.jsonl").read_text().splitlines()
-        return [round(100 * json.loads(row)[field], 1) for row in rows]
+        return [100 * json.loads(row)[field] for row in rows]
+
+    def percent(*of) -> list[float]:
+        return [round(value, 1) for value in accuracies(*of)]
 
     thirds = [
         percent(f"leak/reset={reset}/resnet18/sgd/random/trial_3")[-1]
@@ -130,12 +133,21 @@ def test_numbers_of_single_runs():
         found = [percent(f"{runs}{trial}")[0] for trial in (1, 2, 3)]
         alone.append(f"{np.mean(found):.1f} ± {np.std(found, ddof=1):.1f}")
     assert f"| {' | '.join(alone)} |" in OWN
-    for strategy, kind in (("random", "EPYC"), ("learning_loss", "Xeon")):
-        runs = [f"resnet34/resnet34/sgd/{strategy}/trial_{trial}" for trial in (1, 2)]
-        for run in runs:
-            assert kind in (STUDY / run / "config.json").read_text()
-        first, second = (percent(run)[0] for run in runs)
-        assert f"{first} and {second} %" in OWN
+    most, areas = [], []
+    for strategy in ("random", "learning_loss"):
+        runs = [f"resnet18/adam/{strategy}/trial_{trial}" for trial in range(1, 6)]
+        on = {}
+        for part, kind in (("resnet18", "EPYC"), ("strategies", "Xeon")):
+            on[kind] = np.array([accuracies(f"{part}/{run}") for run in runs])
+            for run in runs:
+                assert kind in (STUDY / part / run / "config.json").read_text()
+        apart = on["EPYC"] - on["Xeon"]
+        most.append(f"{np.abs(apart).max():.1f}")
+        of_trial = apart.mean(1)
+        areas.append(f"{of_trial.mean():.1f} ± {of_trial.std(ddof=1):.1f}")
+    flat = " ".join(OWN.split()).replace("−", "-")
+    assert f"differ by up to {' and '.join(most)} points, areas" in flat
+    assert f"by {' and '.join(areas)} (mean ± standard deviation, n = 5)" in flat
     ranked = {
         strategy: np.mean(
             [
@@ -160,7 +172,7 @@ def test_every_run_is_whole_and_a_copy_is_one():
         zipped = "cifar10-jpeg.zip" if alone else "runs/cifar10-jpeg.zip"
         assert about["config"]["data.path"] == zipped
         config = about["config"] | {"trials": None, "sweep": None}
-        key = json.dumps(config, sort_keys=True), about["trial"]
+        key = json.dumps(config, sort_keys=True), about["trial"], about["device"]
         found.setdefault(key, set()).add(rows)
     assert len(found) > 40
     assert all(len(rows) == 1 for rows in found.values())
