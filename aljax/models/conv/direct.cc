@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "direct_amx_sums.h"
+#include "direct_sums.h"
 #include "direct_tiles.h"
 
 namespace {
@@ -213,21 +214,25 @@ ffi::Error kernel_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Image
     return ffi::Error::Success();
   }
   const Frame frame = Frame::around(x.H, x.W, S / 2);
-  const Grid grid = grid_of(pull.high, pull.wide, S, stride);
   std::optional<KernelSums> in_tiles;
-  if (amx) in_tiles.emplace(Framed{frame, x.H, x.W}, grid, C, F);
-  const Frame bare = amx ? in_tiles->pulled : Frame{0, pull.high, pull.wide};
-  const int64_t across = frame.columns * C, size = S * S * C * F;
-  const int64_t together =
-      amx ? in_tiles->images : std::max<int64_t>(1, MORE / (pull.high * pull.wide));
+  std::optional<BlockSums> in_blocks;
+  if (amx) {
+    const Grid grid = grid_of(pull.high, pull.wide, S, stride);
+    in_tiles.emplace(Framed{frame, x.H, x.W}, grid, C, F);
+  } else {
+    in_blocks.emplace(frame, pull.high, pull.wide, S, stride, C, F);
+  }
+  const Frame bare = amx ? in_tiles->pulled : in_blocks->pulled;
+  const int64_t together = amx ? in_tiles->images : in_blocks->images;
   const int64_t most = amx ? std::clamp(x.B / together, FEW_PARTS, PARTS) : PARTS;
+  const int64_t size = S * S * C * F;
   const int64_t parts = std::min(x.B, size > LARGE ? FEW_PARTS : most);
-  const int n = registers(F);
   std::vector<std::vector<float>> of_part(parts);
 
   in_parallel(pool, parts, [&](int64_t part) {
     static thread_local std::vector<Numbers> values(MORE), pulled(MORE);
     of_part[part].assign(size, 0.0f);
+    float* sums = of_part[part].data();
     const int64_t stop = (part + 1) * x.B / parts;
     for (int64_t first = part * x.B / parts, many; first < stop; first += many) {
       many = std::min(stop - first, together);
@@ -236,21 +241,9 @@ ffi::Error kernel_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Image
         pull.value(pulled[i], first + i, bare);
       }
       if (amx) {
-        in_tiles->add(of_part[part].data(), values.data(), pulled.data(), many);
-        continue;
-      }
-      for (int64_t t = 0; t < S * S; ++t) {
-        for (int64_t c = 0, some; c < C; c += some) {
-          some = C - c >= SUMS / n ? SUMS / n : C - c == 3 ? 3 : 1;
-          for (int64_t f = 0; f < F; f += LANES * n) {
-            float* sums = of_part[part].data() + (t * C + c) * F + f;
-            for (int64_t i = 0; i < many; ++i) {
-              const float* seen = values[i].data() + t / S * across + t % S * C;
-              any_outer(n, some, sums, F, seen + c, stride * across, stride * C,
-                        pulled[i].data() + f, F, pull.high, pull.wide);
-            }
-          }
-        }
+        in_tiles->add(sums, values.data(), pulled.data(), many);
+      } else {
+        in_blocks->add(sums, values.data(), pulled.data(), many);
       }
     }
   });
