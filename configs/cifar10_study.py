@@ -7,6 +7,7 @@ other settings of the optimizers are the authors'. Parts, behind a colon:
 
     resnet18    four optimizers, random and learning loss (what no name stands for)
     resnet34    the same of that network
+    resnet50    and of that one
     strategies  every strategy, with Adam, the best of the search
     switch      Adam first, SGD for the last third, beside either alone
     authors     SGD and Adam with the authors' own rates: what tuning changes
@@ -33,6 +34,7 @@ from aljax.strategies import STRATEGIES
 RATES = {
     "resnet18": {"sgd": 0.01, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.00003},
     "resnet34": {"sgd": 0.003, "adam": 0.0003, "adamw": 0.0003, "rmsprop": 0.00003},
+    "resnet50": {"sgd": 0.01, "adam": 0.001, "adamw": 0.001, "rmsprop": 0.0001},
 }
 BOTH = ("random", "learning_loss")
 PARTS = {
