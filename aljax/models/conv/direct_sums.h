@@ -7,8 +7,9 @@
 
 namespace {
 
-// Pixels of C channels in blocks of as many as a register or two hold, [blocks][pixels][a
-// block], which begin a little apart, lest they share a place in the cache.
+// Pixels of C channels in blocks of as many as a register or two hold, or of all C where
+// registers do not divide them: [blocks][pixels][a block]. Blocks begin a little apart,
+// lest they share a place in the cache.
 class Blocks {
  public:
   const int64_t block;
@@ -38,8 +39,9 @@ class Blocks {
   float* numbers_;
 };
 
-// How the gradient of a kernel [S, S, C, F] is added up: over RUN pixels at a time of one
-// image after the other or, where S and stride are 1, of all images as if they were one.
+// How the gradient of a kernel [S, S, C, F] is added up: over whole rows of about RUN
+// pixels at most, one image after the other, or, where S and stride are 1, over RUN pixels
+// of several images as if they were one.
 class BlockSums {
  public:
   const int64_t images;  // that are added up at a time
@@ -77,7 +79,7 @@ class BlockSums {
  private:
   static constexpr int64_t RUN = 128;
 
-  // Some rows of results: their first pixel, and the one that it begins to see.
+  // Some rows of results, so high and wide: the first pixel that they see, and their own.
   struct Run {
     int64_t value, gradient, high, wide;
   };

@@ -127,15 +127,14 @@ def test_bfloat16_is_the_nearest():
     assert jnp.isinf(y).any() and jnp.isnan(y).any()
 
 
-@pytest.mark.parametrize("size, stride", [(3, 1), (3, 2), (1, 1)])
-def test_many_small_images(size, stride):
-    """Of which a thread takes several at once."""
+@pytest.mark.parametrize("size, stride", KERNELS)
+@pytest.mark.parametrize("count, high, wide", [(300, 2, 2), (300, 4, 4), (2, 29, 28)])
+def test_a_thread_takes_several_pieces(size, stride, count, high, wide):
+    """Several small images, or some rows of a large one, the last piece short."""
     random = np.random.default_rng(0)
-    x, kernel = (
-        images(random, INPUTS[1], 300, 2, 2, 64),
-        drawn(random, size, size, 64, 128),
-    )
-    mask, shape = jnp.ones(300), output_shape((300, 2, 2, 64), kernel.shape, stride)
+    x = images(random, INPUTS[1], count, high, wide, 64)
+    kernel, mask = drawn(random, size, size, 64, 128), jnp.ones(count)
+    shape = output_shape(x.y.shape, kernel.shape, stride)
     theirs = _run(products, stride, False, x, kernel, mask)
     assert_close(direct.layer(stride, False, x, kernel, mask, shape), tuple(theirs))
     g = jax.tree.map(lambda a: drawn(random, *a.shape), theirs)
