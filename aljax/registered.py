@@ -1,12 +1,16 @@
 """What a person has registered, checked before anything is made of it."""
 
 import dataclasses
+import re
 from typing import Any
 
 from aljax.data import DATASETS, Source
 from aljax.models import MODELS
 from aljax.optimizers import OPTIMIZERS
 from aljax.strategies import STRATEGIES, Strategy
+
+# Names become folders, words of commands and of tables.
+_NAME = re.compile(r"\w[\w.+-]*")
 
 
 def _is_optimizer(entry: Any) -> bool:
@@ -47,8 +51,12 @@ def check_registered() -> None:
     """
     for table, entries, allowed, words in _TABLES:
         for name, entry in entries.items():
-            if not isinstance(name, str) or not allowed(entry):
+            if not (isinstance(name, str) and _NAME.fullmatch(name)):
                 raise ValueError(
-                    f"aljax.{table}[{name!r}] is {entry!r}; a name must be text, and "
-                    f"what it stands for {words}."
+                    f"aljax.{table}[{name!r}]: a name must be text of letters, digits "
+                    "and _ . + -, the first of them a letter, a digit or _."
+                )
+            if not allowed(entry):
+                raise ValueError(
+                    f"aljax.{table}[{name!r}] is {entry!r}; it must be {words}."
                 )

@@ -117,6 +117,10 @@ REGISTERED = {
     "text for a network": ("aljax.MODELS['x'] = 'resnet18'", "what makes a network"),
     "nothing for a dataset": ("aljax.DATASETS['x'] = None", "aljax.data.Source"),
     "a number for a name": ("aljax.STRATEGIES[3] = aljax.STRATEGIES['random']", "text"),
+    "a folder in a name": (
+        "aljax.STRATEGIES['../x'] = aljax.STRATEGIES['random']",
+        "STRATEGIES['../x']: a name must be text of letters, digits",
+    ),
 }
 
 
@@ -130,7 +134,8 @@ def test_what_is_registered_is_checked(name, tmp_path):
         with pytest.raises(ValueError) as error:
             load_config(str(tmp_path / "mine.py"))
     finally:
-        aljax.STRATEGIES.pop(3, None)
+        for other in (3, "../x"):
+            aljax.STRATEGIES.pop(other, None)
         for table in ("STRATEGIES", "OPTIMIZERS", "MODELS", "DATASETS"):
             getattr(aljax, table).pop("x", None)
     said = str(error.value)
