@@ -78,7 +78,10 @@ def layers(model: str, width: int, batch: int) -> Counter[Layer]:
 
 
 def time_calls(run, calls: int) -> float:
-    """Median seconds of a call, after one that is not counted."""
+    """Median seconds of a call, after one that is not counted.
+
+    The first few calls of large arrays may take fresh memory, a second for a gigabyte.
+    """
     run()
     return statistics.median(seconds(run) for _ in range(calls))
 
@@ -175,7 +178,7 @@ def parse() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", choices=MODELS, default="resnet50")
-    counts = {"width": 64, "batch_size": 512, "calls": 2, "rounds": 3}
+    counts = {"width": 64, "batch_size": 512, "calls": 7, "rounds": 3}
     for name, default in counts.items():
         parser.add_argument(f"--{name}", type=positive, default=default)
     parser.add_argument("--compile_cache_dir", default="~/.cache/aljax/programs")
