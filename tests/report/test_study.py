@@ -62,8 +62,8 @@ OWN = (STUDY / "README.md").read_text()
     ("text", "parts", "questions"),
     [
         pytest.param(README, ("resnet18",), ("Q1", "Q3", "Q4"), id="README"),
-        (README, ("resnet18", "resnet34"), ("Q2",)),
-        (OWN, ("resnet18", "resnet34"), ("Q2",)),
+        (README, ("resnet18", "resnet34", "resnet50"), ("Q2",)),
+        (OWN, ("resnet18", "resnet34", "resnet50"), ("Q2",)),
         (OWN, ("resnet18",), ("Q4",)),
         (OWN, ("strategies",), ("Q4",)),
         (OWN, ("resnet18", "authors"), ("Q5",)),
@@ -93,7 +93,7 @@ def test_what_tuning_gains_in_the_readme():
     [
         (["resnet18"], "Q1"),
         (["switch"], "Q1"),
-        (["resnet18", "resnet34"], "Q2"),
+        (["resnet18", "resnet34", "resnet50"], "Q2"),
     ],
 )
 def test_under_random(parts, question):
