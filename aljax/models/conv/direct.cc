@@ -57,7 +57,7 @@ ffi::Error layer(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
     const Numbers weights = packed(kernel.typed_data(), S * S, x.C, F);
     const Frame frame = Frame::around(x.H, x.W, S / 2);
     const int64_t across = frame.columns * x.C, block = LANES * registers(F);
-    const Rows rows(high, wide, S * stride == 1);
+    const Rows rows(high, wide, S * stride == 1, 1, F);
     convolve_rows(
         pool, x.B, high * wide, rows, frame, F, read, results, done,
         [&](const float* value, int64_t h, int64_t f, float* to, std::vector<Tap>& taps) {
@@ -65,8 +65,9 @@ ffi::Error layer(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
             const float* from = value + (h * stride + t / S) * across + t % S * x.C;
             taps.push_back({from, weights.data() + (f * S * S + t * block) * x.C});
           }
-          any_row(registers(F), to, F, taps.data(), int(S * S), stride * x.C, x.C,
-                  rows.columns);
+          const Steps of_x{stride * x.C, rows.second * stride * across};
+          any_row(registers(F), to, Steps{F, rows.second * rows.columns * F}, taps.data(),
+                  int(S * S), of_x, x.C, rows.columns);
         });
   }
 
@@ -168,7 +169,7 @@ ffi::Error input_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Images
     const int64_t block = LANES * registers(C);
     const Frame frame = Frame::around(pull.high, pull.wide, border);
     const int64_t across = frame.columns * F;
-    const Rows rows(x.H, x.W, S * stride == 1);
+    const Rows rows(x.H, x.W, S * stride == 1, stride, C);
     convolve_rows(
         pool, x.B, pull.high * pull.wide, rows, frame, C, read, results, done,
         [&](const float* pulled, int64_t h, int64_t c, float* to, std::vector<Tap>& taps) {
@@ -179,8 +180,10 @@ ffi::Error input_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Images
               const float* from = pulled + met(h, t / S) * across + met(q, t % S) * F;
               taps.push_back({from, weights.data() + (c * S * S + t * block) * F});
             }
-            any_row(registers(C), to + q * C, stride * C, taps.data(), int(taps.size()),
-                    F, F, (rows.columns - q + stride - 1) / stride);
+            const Steps of_dx{stride * C, rows.second * rows.columns * C};
+            any_row(registers(C), to + q * C, of_dx, taps.data(), int(taps.size()),
+                    Steps{F, rows.second / stride * across}, F,
+                    (rows.columns - q + stride - 1) / stride);
           }
         });
   }

@@ -181,18 +181,26 @@ struct Pulled {
   }
 };
 
-// The rows in which a convolution writes an image; where it can, all of it is one.
+// The rows in which a convolution writes an image of F channels; where it can, all of it is
+// one. Every stride-th pixel of every stride-th row sees the same elements of a kernel; two
+// such rows are computed together where that fills the registers.
 struct Rows {
   const int64_t count, columns;
+  const int64_t second;  // how many rows lie between two that are; 0: none are
 
-  Rows(int64_t high, int64_t wide, bool one)
-      : count(one ? 1 : high), columns(one ? high * wide : wide) {}
+  Rows(int64_t high, int64_t wide, bool one, int64_t stride, int64_t F)
+      : count(one ? 1 : high),
+        columns(one ? high * wide : wide),
+        second(count % (2 * stride) == 0 && 2 * columns == stride * tile(F) ? stride : 0) {}
+
+  // Whether a row is computed with one above it.
+  bool is_second(int64_t row) const { return second && row / second % 2; }
 };
 
 // Convolves images row by row; see convolve_tiles for read, place and done.
 //
-// compute(value, h, f, to, taps) computes a block of channels, from f on, of row h of an
-// image whose value, in a frame, is there; taps is an empty vector.
+// compute(value, h, f, to, taps) computes a block of channels, from f on, of row h, and of
+// its second, of an image whose value, in a frame, is there; taps is an empty vector.
 template <typename Read, typename Place, typename Done, typename Compute>
 void convolve_rows(ffi::ThreadPool& pool, int64_t B, int64_t pixels, const Rows& rows,
                    const Frame& frame, int64_t F, Read read, Place place, Done done,
@@ -205,6 +213,7 @@ void convolve_rows(ffi::ThreadPool& pool, int64_t B, int64_t pixels, const Rows&
     std::vector<Tap> taps;
     for (int64_t f = 0; f < F; f += LANES * registers(F)) {
       for (int64_t i = 0; i < some * rows.count; ++i) {
+        if (rows.is_second(i % rows.count)) continue;
         taps.clear();
         const float* value = values[i / rows.count].data();
         compute(value, i % rows.count, f, result + i * row + f, taps);

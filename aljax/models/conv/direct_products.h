@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <type_traits>
 #include <vector>
 
 #if defined(__SSE__)
@@ -96,10 +97,20 @@ struct Tap {
   const float* kernel;  // [C, LANES * N]
 };
 
-// y[p] = Σ over taps and c of x[p * x_step + c] kernel[c], for P pixels, LANES * N sums.
+// Registers that a block of channels fills.
+int registers(int64_t channels) { return channels % (2 * LANES) == 0 ? 2 : 1; }
+
+// How far pixels lie apart: the next one, and the row that is computed along with theirs,
+// if there is one.
+struct Steps {
+  int64_t pixel, row;
+};
+
+// y[p] = Σ over taps and c of x[p][c] kernel[c], LANES * N sums of P pixels, the second
+// half of which lies in another row.
 template <int P, int N>
-void pixels(float* y, int64_t y_step, const Tap* taps, int count, int64_t x_step,
-            int64_t C) {
+void pixels(float* y, Steps of_y, const Tap* taps, int count, Steps of_x, int64_t C) {
+  constexpr int HALF = (P + 1) / 2;
   Lanes sum[P][N] = {};
   for (int t = 0; t < count; ++t) {
     const float* x = taps[t].x;
@@ -107,7 +118,7 @@ void pixels(float* y, int64_t y_step, const Tap* taps, int count, int64_t x_step
     for (int64_t c = 0; c < C; ++c, kernel += LANES * N) {
 #pragma GCC unroll 16
       for (int p = 0; p < P; ++p) {
-        const float value = x[p * x_step + c];
+        const float value = x[p / HALF * of_x.row + p % HALF * of_x.pixel + c];
 #pragma GCC unroll 2
         for (int n = 0; n < N; ++n) sum[p][n] += value * at(kernel + LANES * n);
       }
@@ -115,32 +126,33 @@ void pixels(float* y, int64_t y_step, const Tap* taps, int count, int64_t x_step
   }
 #pragma GCC unroll 16
   for (int p = 0; p < P; ++p) {
+    float* to = y + p / HALF * of_y.row + p % HALF * of_y.pixel;
 #pragma GCC unroll 2
-    for (int n = 0; n < N; ++n) at(y + p * y_step + LANES * n) = sum[p][n];
+    for (int n = 0; n < N; ++n) at(to + LANES * n) = sum[p][n];
   }
 }
 
-// The same for any number of pixels in a row.
+// Pixels whose sums of a block of channels fill the registers.
+int64_t tile(int64_t channels) { return SUMS / registers(channels); }
+
+// The same for any number of pixels in a row, or for two rows that fill a tile.
 template <int N>
-void row(float* y, int64_t y_step, Tap* taps, int count, int64_t x_step, int64_t C,
+void row(float* y, Steps of_y, Tap* taps, int count, Steps of_x, int64_t C,
          int64_t length) {
-  auto advance = [&](int64_t by) {
-    for (int t = 0; t < count; ++t) taps[t].x += by * x_step;
-    y += by * y_step;
-    length -= by;
+  constexpr int WIDE = SUMS / N;
+  if (of_y.row) return pixels<WIDE, N>(y, of_y, taps, count, of_x, C);
+  auto some = [&](auto many) {
+    constexpr int P = decltype(many)::value;
+    for (; length >= P; length -= P) {
+      pixels<P, N>(y, {of_y.pixel, P / 2 * of_y.pixel}, taps, count,
+                   {of_x.pixel, P / 2 * of_x.pixel}, C);
+      for (int t = 0; t < count; ++t) taps[t].x += P * of_x.pixel;
+      y += P * of_y.pixel;
+    }
   };
-  while (length >= SUMS / N) {
-    pixels<SUMS / N, N>(y, y_step, taps, count, x_step, C);
-    advance(SUMS / N);
-  }
-  while (length >= 4 && SUMS / N > 4) {
-    pixels<4, N>(y, y_step, taps, count, x_step, C);
-    advance(4);
-  }
-  while (length) {
-    pixels<1, N>(y, y_step, taps, count, x_step, C);
-    advance(1);
-  }
+  some(std::integral_constant<int, WIDE>());
+  if (WIDE > 4) some(std::integral_constant<int, 4>());
+  some(std::integral_constant<int, 1>());
 }
 
 // kernel[i, f] += Σ over pixels of x[pixel, i] g[pixel, f], for I channels of x.
@@ -165,9 +177,6 @@ void outer(float* kernel, int64_t F, const float* x, int64_t x_row, int64_t x_st
     for (int n = 0; n < N; ++n) at(kernel + i * F + LANES * n) += sum[i][n];
   }
 }
-
-// Registers that a block of channels fills.
-int registers(int64_t channels) { return channels % (2 * LANES) == 0 ? 2 : 1; }
 
 // A kernel in the order in which it is read: [blocks of F][S * S][C][a block].
 Numbers packed(const float* kernel, int64_t taps, int64_t C, int64_t F) {

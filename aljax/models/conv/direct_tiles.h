@@ -236,8 +236,8 @@ void convolve_tiles(ffi::ThreadPool& pool, int64_t B, int64_t high, int64_t wide
         for (int64_t c = 0; c < C; c += v.block) {
           taps[c / v.block] = {v.find(0, c) + p * v.step, weights + c * block};
         }
-        any_row(registers(F), m.find(0, f) + p * m.step, block, taps.data(),
-                int(taps.size()), v.block, v.block, T);
+        any_row(registers(F), m.find(0, f) + p * m.step, Steps{block}, taps.data(),
+                int(taps.size()), Steps{v.block}, v.block, T);
       }
     }
     const int64_t size = high * wide * F;
