@@ -1,5 +1,6 @@
 """The page: one file that holds the answer, every picture and every table."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from aljax.report.tables import Table, write_csv
 # Further settings show their main figure only, to keep a page readable and small.
 _WHOLE_SETTINGS = 3
 _LONG = 14  # lines of a table that is not folded
+_LINKED = re.compile(r'href="((?:figures|tables|sheets)/[\w-]+\.\w+)"')
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,17 +74,21 @@ def write_page(report: Report, out: Path) -> Path:
 
     Args:
         report: what to tell.
-        out: a folder, made if needed; other files in it stay.
+        out: a folder, made if needed. Files that its former page links are removed,
+            lest they pass for results of these runs; others stay.
 
     Returns:
         the path of the page.
     """
+    page = out / "index.html"
+    if page.exists():
+        for name in _LINKED.findall(page.read_text(encoding="utf-8")):
+            (out / name).unlink(missing_ok=True)
     for folder in ("figures", "tables", "sheets"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     for table in report.tables:
         write_csv(table, out / "tables")
     sections = _Sections(report, out)
-    page = out / "index.html"
     text = (
         _environment()
         .get_template("page.html")
@@ -190,13 +196,11 @@ class _Sections:
             return (), (
                 "No images are shown: they could not be had where this was made.",
             )
-        found = sheets.make_sheets(runs, pool, setting.class_names)
+        found = sheets.make_sheets(runs, pool, setting.class_names, setting.slug)
         if not found:
             return (), ("No images are shown: no strategy has bought any yet.",)
         for sheet in found:
-            parts = ("bought", sheet.strategy, f"cycle_{sheet.cycle}", setting.slug)
-            stem = "_".join(svg.safe(part) for part in parts if part)
-            sheets.save_sheet(sheet, self._out / "sheets" / f"{stem}.png")
+            sheets.save_sheet(sheet, self._out / "sheets" / f"{sheet.stem}.png")
         cycles = sorted({sheet.cycle for sheet in found})
         note = (
             f"{names.pair_name(*pair)}, trial {runs[0].trial}: the first "

@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from aljax.report import style
+from aljax.report import style, svg
 from aljax.report.record import Record
 from aljax.report.settings import Setting
 
@@ -51,6 +51,13 @@ class Sheet:
     sprite: bytes  # the images from left to right, an encoded file
     kind: str  # "png" or "jpeg"
     size: tuple[int, int]  # of an image in the sprite, pixels: width, height
+    slug: str = ""  # of the setting, for the name of its file
+
+    @property
+    def stem(self) -> str:
+        """The name of its file, without its ending."""
+        parts = ("bought", self.strategy, f"cycle_{self.cycle}", self.slug)
+        return "_".join(svg.safe(part) for part in parts if part)
 
     @property
     def source(self) -> str:
@@ -60,7 +67,10 @@ class Sheet:
 
 
 def make_sheets(
-    runs: Sequence[Record], pool: np.ndarray, classes: Sequence[str] | None
+    runs: Sequence[Record],
+    pool: np.ndarray,
+    classes: Sequence[str] | None,
+    slug: str = "",
 ) -> tuple[Sheet, ...]:
     """Makes a sheet for every cycle that bought by strategy, of every run.
 
@@ -68,6 +78,7 @@ def make_sheets(
         runs: of the same images; one per strategy.
         pool: uint8 `[N, H, W, C]`, C of CHANNELS, what `queried` points into.
         classes: names; None: numbers stand for them.
+        slug: of their setting, for the names of files.
 
     Returns:
         by cycle, then in the order of the runs; fewer images a sheet where there are
@@ -82,7 +93,7 @@ def make_sheets(
     each = small[0].size * (0.8 if _sharp(small) else 0.25)  # bytes, as found
     fitting = _BYTES * 3 / 4 / len(places) / each  # base64 takes a third more
     most = next((n for n in (MOST, MOST // 2) if n <= fitting), MOST // 4)
-    return tuple(_sheet(run, i, pool, classes, most) for run, i in places)
+    return tuple(_sheet(run, i, pool, classes, most, slug) for run, i in places)
 
 
 def _cycles(runs: Sequence[Record]) -> int:
@@ -99,7 +110,7 @@ def _has(run: Record, place: int, pool: np.ndarray) -> bool:
     return queried is not None and len(queried) > 0 and queried.max() < len(pool)
 
 
-def _sheet(run: Record, place: int, pool, classes, most: int) -> Sheet:
+def _sheet(run: Record, place: int, pool, classes, most: int, slug: str) -> Sheet:
     row = run.rows[place]
     queried, scores = row["queried"], row["queried_scores"]
     order = np.arange(len(queried))
@@ -127,6 +138,7 @@ def _sheet(run: Record, place: int, pool, classes, most: int) -> Sheet:
         sprite,
         kind,
         size,
+        slug,
     )
 
 

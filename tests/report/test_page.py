@@ -72,6 +72,13 @@ class Outline(HTMLParser):
         self.words.append(data)
 
 
+def _linked(page):
+    """The files beside a page that it links."""
+    links = Outline(page.read_text()).links
+    folders = ("figures/", "tables/", "sheets/")
+    return {page.parent / link for link in links if link.startswith(folders)}
+
+
 def test_the_answer_comes_first_then_the_figure_then_the_rest(page):
     text = page.read_text()
     places = [
@@ -100,6 +107,7 @@ def test_the_page_is_whole_by_itself(page):
         elif not link.startswith("data:"):
             assert (page.parent / link).is_file(), link
     assert "url(http" not in text and '<html lang="en">' in text
+    assert _linked(page) == set(page.parent.glob("*/*"))
 
 
 def test_every_figure_and_table_lies_beside_it(page):
@@ -126,6 +134,17 @@ def test_made_again_it_is_the_same_bytes(page):
     )
     assert one.keys() == two.keys()
     assert [name for name in one if one[name] != two[name]] == []
+
+
+def test_files_of_a_former_page_go_and_a_users_own_stay(tmp_path):
+    out = _write(tmp_path, SMALL).parent
+    own = out / "figures" / "talk.png"
+    own.write_bytes(b"mine")
+    former = set(out.glob("*/*"))
+    made.write(tmp_path / "fewer", replace(SMALL, strategies=("random",)))
+    page = write_report([tmp_path / "fewer"], out, images=_pool)
+    assert set(out.glob("*/*")) == {*_linked(page), own}
+    assert former - set(out.glob("*/*"))
 
 
 def test_names_of_other_people_are_text(tmp_path):
