@@ -27,13 +27,17 @@ ffi::Error layer(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
   const int64_t high = out->dimensions()[1], wide = out->dimensions()[2];
   const int64_t size = high * wide * F;
   const FlushTiny flush;
+  const bool measured = mask.element_count();  // then results are read again at once
+  const bool past = !measured && streams(out->typed_data(), x.B * size);
+  const bool past_there = past && IN_PLACE<T>;
+  const bool past_kept = !measured && streams(kept->typed_data(), kept->element_count());
   std::vector<Moments> of_image(mask.element_count(), Moments(F));
   auto read = [&](Numbers& to, int64_t image, const Frame& frame) {
     const float* value = x.value(to, image, frame);
     if (!kept->element_count()) return;
     for (int64_t h = 0; h < x.H; ++h) {
       copy(value + h * frame.columns * x.C, x.W * x.C,
-           kept->typed_data() + image * x.size() + h * x.W * x.C);
+           kept->typed_data() + image * x.size() + h * x.W * x.C, past_kept);
     }
   };
   auto results = [&](int64_t image, int64_t n) {
@@ -41,8 +45,8 @@ ffi::Error layer(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
   };
   auto done = [&](int64_t image, const float* result) {
     T* to = out->typed_data() + image * size;
-    deliver(result, size, to);
-    if (!mask.element_count() || mask.typed_data()[image] == 0) return;
+    deliver(result, size, to, past);
+    if (!measured || mask.typed_data()[image] == 0) return;
     of_image[image] = moments(to, high, wide, F);
   };
   if (by_amx<T>(x.C, F)) {
@@ -52,7 +56,8 @@ ffi::Error layer(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
                  S * S, weights, read, results, done);
   } else if (by_tiles(S, stride, x.C)) {
     const KernelPoints points = kernel_points(pool, kernel.typed_data(), x.C, F);
-    convolve_tiles(pool, x.B, high, wide, x.C, F, points, read, results, done);
+    convolve_tiles(pool, x.B, high, wide, x.C, F, points, past_there, read, results,
+                   done);
   } else {
     const Numbers weights = packed(kernel.typed_data(), S * S, x.C, F);
     const Frame frame = Frame::around(x.H, x.W, S / 2);
@@ -66,8 +71,8 @@ ffi::Error layer(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
             taps.push_back({from, weights.data() + (f * S * S + t * block) * x.C});
           }
           const Steps of_x{stride * x.C, rows.second * stride * across};
-          any_row(registers(F), to, Steps{F, rows.second * rows.columns * F}, taps.data(),
-                  int(S * S), of_x, x.C, rows.columns);
+          const Places of_y{{F, rows.second * rows.columns * F}, past_there};
+          any_row(registers(F), to, of_y, taps.data(), int(S * S), of_x, x.C, rows.columns);
         });
   }
 
@@ -80,33 +85,6 @@ ffi::Error layer(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
     std::copy_n(all.squares.data(), F, to + 1 + F);
   }
   return ffi::Error::Success();
-}
-
-// Takes the gradient of an image's value to those of y, perhaps in its place, and rest,
-// and writes sums over pixels: gradients of factor and bias, and of rest_norm's, C each.
-template <typename T>
-void pull_value(const Pending<T>& x, int64_t image, const float* dx, T* dy, T* drest,
-                float* sums) {
-  const int64_t C = x.C, first = image * x.size();
-  for (int64_t c = 0; c < C; c += LANES) {
-    Lanes factor = {}, bias = {}, rest_factor = {};
-    for (int64_t h = 0, i = c; h < x.H; ++h) {
-      Lanes row_factor = {}, row_bias = {}, row_rest = {};
-      for (int64_t w = 0; w < x.W; ++w, i += C) {
-        const Lanes g = x.before_relu(first + i, c) > 0 ? at(dx + i) : Lanes{};
-        row_bias += g;
-        row_factor += g * (load(x.y + first + i) - at(x.norm + c));
-        store(dy + i, g * at(x.norm + C + c));
-        if (!x.rest) continue;
-        store(drest + i, x.rest_norm ? g * at(x.rest_norm + C + c) : g);
-        if (!x.rest_norm) continue;
-        row_rest += g * (load(x.rest + first + i) - at(x.rest_norm + c));
-      }
-      factor += row_factor, bias += row_bias, rest_factor += row_rest;
-    }
-    at(sums + c) = factor, at(sums + C + c) = bias;
-    at(sums + 2 * C + c) = rest_factor, at(sums + 3 * C + c) = bias;
-  }
 }
 
 template <typename T>
@@ -163,7 +141,7 @@ ffi::Error input_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Images
                  done);
   } else if (by_tiles(S, stride, C)) {
     const KernelPoints points = kernel_points(pool, swapped.data(), F, C);
-    convolve_tiles(pool, x.B, x.H, x.W, F, C, points, read, results, done);
+    convolve_tiles(pool, x.B, x.H, x.W, F, C, points, false, read, results, done);
   } else {
     const Numbers weights = packed(swapped.data(), S * S, F, C);
     const int64_t block = LANES * registers(C);
@@ -180,7 +158,7 @@ ffi::Error input_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Images
               const float* from = pulled + met(h, t / S) * across + met(q, t % S) * F;
               taps.push_back({from, weights.data() + (c * S * S + t * block) * F});
             }
-            const Steps of_dx{stride * C, rows.second * rows.columns * C};
+            const Places of_dx{{stride * C, rows.second * rows.columns * C}};
             any_row(registers(C), to + q * C, of_dx, taps.data(), int(taps.size()),
                     Steps{F, rows.second / stride * across}, F,
                     (rows.columns - q + stride - 1) / stride);

@@ -97,6 +97,33 @@ struct Pending {
   }
 };
 
+// Takes the gradient of an image's value to those of y, perhaps in its place, and rest,
+// and writes sums over pixels: gradients of factor and bias, and of rest_norm's, C each.
+template <typename T>
+void pull_value(const Pending<T>& x, int64_t image, const float* dx, T* dy, T* drest,
+                float* sums) {
+  const int64_t C = x.C, first = image * x.size();
+  for (int64_t c = 0; c < C; c += LANES) {
+    Lanes factor = {}, bias = {}, rest_factor = {};
+    for (int64_t h = 0, i = c; h < x.H; ++h) {
+      Lanes row_factor = {}, row_bias = {}, row_rest = {};
+      for (int64_t w = 0; w < x.W; ++w, i += C) {
+        const Lanes g = x.before_relu(first + i, c) > 0 ? at(dx + i) : Lanes{};
+        row_bias += g;
+        row_factor += g * (load(x.y + first + i) - at(x.norm + c));
+        store(dy + i, g * at(x.norm + C + c));
+        if (!x.rest) continue;
+        store(drest + i, x.rest_norm ? g * at(x.rest_norm + C + c) : g);
+        if (!x.rest_norm) continue;
+        row_rest += g * (load(x.rest + first + i) - at(x.rest_norm + c));
+      }
+      factor += row_factor, bias += row_bias, rest_factor += row_rest;
+    }
+    at(sums + c) = factor, at(sums + C + c) = bias;
+    at(sums + 2 * C + c) = rest_factor, at(sums + 3 * C + c) = bias;
+  }
+}
+
 // Count, mean and squares around the mean of each channel; see Moments in norm.py.
 struct Moments {
   float count = 0;

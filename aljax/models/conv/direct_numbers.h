@@ -9,10 +9,16 @@
 #include <memory>
 #include <type_traits>
 
+#if defined(__SSE__)
+#include <immintrin.h>
+#endif
+
 namespace {
 
 // Channels come in multiples of this, but for those of a network's first images.
 constexpr int64_t WHOLE = 16;
+// Bytes: of a line of the cache; of what a cache may still hold when it is read.
+constexpr int64_t LINE = 64, CACHED = 1 << 25;
 
 #if defined(__AVX512F__)
 constexpr int LANES = 16;
@@ -37,18 +43,48 @@ Lanes load(const Bfloat16* p) {
   return (Lanes)(__builtin_convertvector(halves, Bits) << 16);
 }
 
-void store(float* p, Lanes x) { at(p) = x; }
-void store(Bfloat16* p, Lanes x) {  // the nearest, of two the even one; NaN stays
+Halves rounded(Lanes x) {  // to the nearest, of two the even one; NaN stays
   const Bits bits = (Bits)x, nearest = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
   const Bits upper = x == x ? nearest : bits >> 16 | 64;
-  *reinterpret_cast<Halves*>(p) = __builtin_convertvector(upper, Halves);
+  return __builtin_convertvector(upper, Halves);
 }
 
-// Copies n numbers from one kind of memory to the other.
+void store(float* p, Lanes x) { at(p) = x; }
+void store(Bfloat16* p, Lanes x) { *reinterpret_cast<Halves*>(p) = rounded(x); }
+
+// Stores past the cache, which would read a line before it is written. Only with AVX-512,
+// where a register is a line; `fence` makes what was stored so visible to other threads.
+#if defined(__AVX512F__)
+void stream(float* p, Lanes x) { _mm512_stream_ps(p, (__m512)x); }
+void stream(Bfloat16* p, Lanes x) {
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), (__m256i)rounded(x));
+}
+void fence() { _mm_sfence(); }
+#else
+template <typename T>
+void stream(T* p, Lanes x) {
+  store(p, x);
+}
+void fence() {}
+#endif
+
+// Whether n numbers from p on are so many that no cache holds them until they are read, and
+// begin with a line.
+template <typename T>
+bool streams(const T* p, int64_t n) {
+  return n * int64_t(sizeof(T)) >= CACHED && reinterpret_cast<uintptr_t>(p) % LINE == 0;
+}
+
+template <typename T>
+void put(T* p, Lanes x, bool past) {
+  past ? stream(p, x) : store(p, x);
+}
+
+// Copies n numbers from one kind of memory to the other; past the cache only whole lines.
 template <typename From, typename To>
-void copy(const From* from, int64_t n, To* to) {
+void copy(const From* from, int64_t n, To* to, bool past = false) {
   int64_t i = 0;
-  for (; i + LANES <= n; i += LANES) store(to + i, load(from + i));
+  for (; i + LANES <= n; i += LANES) put(to + i, load(from + i), past);
   if (i == n) return;
   float rest[LANES] = {};
   From few[LANES] = {};
@@ -85,7 +121,6 @@ class Numbers {
   }
 
  private:
-  static constexpr int64_t LINE = 64;
   struct Free {
     void operator()(void* p) const { std::free(p); }
   };
@@ -94,18 +129,22 @@ class Numbers {
   int64_t size_ = 0;
 };
 
-// Where a thread computes n numbers that go to `to`: there, if it takes floats.
+// Whether results are computed where they go: floats.
+template <typename T>
+constexpr bool IN_PLACE = std::is_same_v<T, float>;
+
+// Where a thread computes n numbers that go to `to`.
 template <typename T>
 float* room_for(T* to, int64_t n) {
-  if constexpr (std::is_same_v<T, float>) return to;
+  if constexpr (IN_PLACE<T>) return to;
   static thread_local Numbers own;
   return own.room(n);
 }
 
 // Takes them there.
 template <typename T>
-void deliver(const float* from, int64_t n, T* to) {
-  if constexpr (!std::is_same_v<T, float>) copy(from, n, to);
+void deliver(const float* from, int64_t n, T* to, bool past = false) {
+  if constexpr (!IN_PLACE<T>) copy(from, n, to, past);
 }
 
 }  // namespace

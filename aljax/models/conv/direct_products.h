@@ -10,10 +10,6 @@
 #include <type_traits>
 #include <vector>
 
-#if defined(__SSE__)
-#include <xmmintrin.h>
-#endif
-
 #include "direct_numbers.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -55,6 +51,7 @@ struct Shared {
     FlushTiny flush;
     int64_t mine = 0;
     for (int64_t i; (i = next++) < count; ++mine) work(i);
+    fence();
     std::lock_guard<std::mutex> lock(mutex);
     done += mine;
     if (done == count) all_done.notify_all();
@@ -106,10 +103,15 @@ struct Steps {
   int64_t pixel, row;
 };
 
+// Where sums go: as far apart, and perhaps past the cache.
+struct Places : Steps {
+  bool past = false;
+};
+
 // y[p] = Σ over taps and c of x[p][c] kernel[c], LANES * N sums of P pixels, the second
 // half of which lies in another row.
 template <int P, int N>
-void pixels(float* y, Steps of_y, const Tap* taps, int count, Steps of_x, int64_t C) {
+void pixels(float* y, Places of_y, const Tap* taps, int count, Steps of_x, int64_t C) {
   constexpr int HALF = (P + 1) / 2;
   Lanes sum[P][N] = {};
   for (int t = 0; t < count; ++t) {
@@ -128,7 +130,7 @@ void pixels(float* y, Steps of_y, const Tap* taps, int count, Steps of_x, int64_
   for (int p = 0; p < P; ++p) {
     float* to = y + p / HALF * of_y.row + p % HALF * of_y.pixel;
 #pragma GCC unroll 2
-    for (int n = 0; n < N; ++n) at(to + LANES * n) = sum[p][n];
+    for (int n = 0; n < N; ++n) put(to + LANES * n, sum[p][n], of_y.past);
   }
 }
 
@@ -137,14 +139,14 @@ int64_t tile(int64_t channels) { return SUMS / registers(channels); }
 
 // The same for any number of pixels in a row, or for two rows that fill a tile.
 template <int N>
-void row(float* y, Steps of_y, Tap* taps, int count, Steps of_x, int64_t C,
+void row(float* y, Places of_y, Tap* taps, int count, Steps of_x, int64_t C,
          int64_t length) {
   constexpr int WIDE = SUMS / N;
   if (of_y.row) return pixels<WIDE, N>(y, of_y, taps, count, of_x, C);
   auto some = [&](auto many) {
     constexpr int P = decltype(many)::value;
     for (; length >= P; length -= P) {
-      pixels<P, N>(y, {of_y.pixel, P / 2 * of_y.pixel}, taps, count,
+      pixels<P, N>(y, {{of_y.pixel, P / 2 * of_y.pixel}, of_y.past}, taps, count,
                    {of_x.pixel, P / 2 * of_x.pixel}, C);
       for (int t = 0; t < count; ++t) taps[t].x += P * of_x.pixel;
       y += P * of_y.pixel;

@@ -118,9 +118,9 @@ void expand(const float* x, const Tiles& tiles, int64_t C, const Points& v,
   });
 }
 
-// A' m A: points to an image of high x wide outputs.
+// A' m A: points to an image of high x wide outputs, perhaps past the cache.
 void reduce(const Points& m, int64_t first, const Tiles& tiles, int64_t F, float* y,
-            int64_t high, int64_t wide) {
+            int64_t high, int64_t wide, bool past) {
   each_tile(tiles, F, [&](int64_t tile, int64_t h, int64_t w, int64_t f) {
     const float* from = m.find(first + tile, f);
     float* to = y + (h * wide + w) * F + f;
@@ -129,7 +129,7 @@ void reduce(const Points& m, int64_t first, const Tiles& tiles, int64_t F, float
         from_points,
         [&](int64_t i, int64_t j) { return at(from + (i * SIDE + j) * m.step); },
         [&](int64_t i, int64_t j, Lanes v) {
-          if (i < rows && j < columns) at(to + (i * wide + j) * F) = v;
+          if (i < rows && j < columns) put(to + (i * wide + j) * F, v, past);
         });
   });
 }
@@ -213,10 +213,10 @@ void kernel_of_points(ffi::ThreadPool& pool, const KernelPoints& points, float* 
 // Convolves images of high x wide outputs, C channels each, with points of a kernel.
 //
 // read(to, image, frame) writes an image; place(image, n) tells where n results go, from
-// this image on; done(image, result) is called when they are there.
+// this image on, past the cache or not; done(image, result) is called when they are there.
 template <typename Read, typename Place, typename Done>
 void convolve_tiles(ffi::ThreadPool& pool, int64_t B, int64_t high, int64_t wide,
-                    int64_t C, int64_t F, const KernelPoints& kernel, Read read,
+                    int64_t C, int64_t F, const KernelPoints& kernel, bool past, Read read,
                     Place place, Done done) {
   const Tiles tiles(high, wide);
   const int64_t block = LANES * registers(F);
@@ -236,14 +236,14 @@ void convolve_tiles(ffi::ThreadPool& pool, int64_t B, int64_t high, int64_t wide
         for (int64_t c = 0; c < C; c += v.block) {
           taps[c / v.block] = {v.find(0, c) + p * v.step, weights + c * block};
         }
-        any_row(registers(F), m.find(0, f) + p * m.step, Steps{block}, taps.data(),
+        any_row(registers(F), m.find(0, f) + p * m.step, Places{block}, taps.data(),
                 int(taps.size()), Steps{v.block}, v.block, T);
       }
     }
     const int64_t size = high * wide * F;
     float* result = place(first, some * size);
     for (int64_t i = 0; i < some; ++i, result += size) {
-      reduce(m, i * tiles.count, tiles, F, result, high, wide);
+      reduce(m, i * tiles.count, tiles, F, result, high, wide, past);
       done(first + i, result);
     }
   });

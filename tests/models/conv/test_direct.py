@@ -144,6 +144,32 @@ def test_a_thread_takes_several_pieces(size, stride, count, high, wide):
     assert_close(direct.kernel_gradient(stride, *saved), dkernel)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "size, stride, c, f",
+    [*((*kernel, 16, 256 * kernel[1] ** 2) for kernel in KERNELS), (1, 1, 256, 16)],
+)
+def test_past_the_cache_lie_the_same_bits(size, stride, c, f, dtype):
+    """Results, or in the last case images that are kept, too large to stay in it."""
+    random = np.random.default_rng(0)
+    count = 33 if dtype == "float32" else 65
+    x = images(random, "with rest", count, 32, 32, c)
+    x = x if dtype == "float32" else rounded(x)
+    kernel = drawn(random, size, size, c, f)
+
+    def some(first, stop):
+        part = x._replace(y=x.y[first:stop], rest=x.rest[first:stop])
+        shape = output_shape(part.y.shape, kernel.shape, stride)
+        found = direct.layer(stride, c > f, part, kernel, None, shape)
+        return found[0], found[2]
+
+    at_once, pieces = some(0, count), (some(0, 20), some(20, count))
+    assert max(a.nbytes for a in jax.tree.leaves(at_once)) >= 1 << 25
+    for whole, *parts in zip(at_once, *pieces, strict=True):
+        if whole is not None:
+            np.testing.assert_array_equal(whole, np.concatenate(parts))
+
+
 @pytest.mark.parametrize("c", [1, 3, 5])
 def test_colours_have_a_kernel_gradient(c):
     random = np.random.default_rng(0)
