@@ -118,8 +118,8 @@ def _library() -> ctypes.CDLL:
 def _compiled(more_options: tuple[str, ...]) -> ctypes.CDLL:
     """What was compiled with these, too, now or earlier."""
     options = (*OPTIONS, *more_options)
-    include = Path(jax.ffi.include_dir())
-    files = SOURCE, *INCLUDED, include / "xla/ffi/api/c_api.h"
+    c_api = Path(jax.ffi.include_dir(), "xla/ffi/api/c_api.h")
+    files = SOURCE, *INCLUDED, c_api
     made_of = b"".join(file.read_bytes() for file in files)
     made_of += f"{options} {_flags()} {platform.libc_ver()}".encode()
     name = f"direct-{hashlib.sha256(made_of).hexdigest()[:16]}.so"
@@ -129,17 +129,25 @@ def _compiled(more_options: tuple[str, ...]) -> ctypes.CDLL:
     compiler = shutil.which(os.environ.get("CXX", "c++"))
     if compiler is None:
         raise FileNotFoundError("there is no C++ compiler (c++, or what CXX names)")
-    if not _can_keep(folder):
-        folder = Path(tempfile.mkdtemp(prefix="aljax-kernels-"))
+    if _can_keep(folder):
+        return _compile(compiler, options, folder / name)
+    # A library that is loaded needs its file no more.
+    with tempfile.TemporaryDirectory(prefix="aljax-kernels-") as own:
+        return _compile(compiler, options, Path(own) / name)
+
+
+def _compile(compiler: str, options: tuple[str, ...], library: Path) -> ctypes.CDLL:
+    """Compiles and loads the kernels, and leaves them there if they load."""
     # Machines that share a home may have processes of the same number.
-    partly = folder / f"{name}.{uuid.uuid4().hex}"
-    command = [compiler, *options, f"-I{include}", str(SOURCE), "-o", str(partly)]
+    partly = library.with_name(f"{library.name}.{uuid.uuid4().hex}")
+    include = f"-I{jax.ffi.include_dir()}"
+    command = [compiler, *options, include, str(SOURCE), "-o", str(partly)]
     limits = {"check": True, "timeout": COMPILE_SECONDS}
     try:
         subprocess.run(command, capture_output=True, text=True, **limits)
-        library = ctypes.CDLL(str(partly))  # before anybody else finds it
-        partly.replace(folder / name)
-        return library
+        loaded = ctypes.CDLL(str(partly))  # before anybody else finds it
+        partly.replace(library)
+        return loaded
     finally:
         partly.unlink(missing_ok=True)
 

@@ -82,9 +82,12 @@ def test_no_compiler(tmp_path):
 
 
 def test_nothing_can_be_kept(tmp_path):
-    """Then each process compiles its own."""
+    """Then each process compiles its own, and leaves nothing."""
     (tmp_path / ".cache").write_text("not a folder")
-    assert said(tmp_path)[0] == kernels.missing()
+    own = tmp_path / "own"
+    own.mkdir()
+    assert said(tmp_path, TMPDIR=str(own))[0] == kernels.missing()
+    assert not list(own.iterdir())
 
 
 def test_the_switch(tmp_path):
