@@ -180,7 +180,11 @@ def by_settings(runs: Iterable[Record]) -> dict[str | None, str]:
 def _tuned(setting: Setting) -> Iterator[Doubt]:
     """Optimizers off their recipe, where others are on theirs."""
     found = by_settings(setting.runs)
-    off = [f"{who} has {text}" for text, who in found.items() if text]
+    off = [
+        f"{who} {'have' if ' and ' in who else 'has'} {text}"
+        for text, who in found.items()
+        if text
+    ]
     on = found.get("")
     if off and on:
         yield Doubt(

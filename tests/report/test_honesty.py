@@ -301,6 +301,10 @@ def test_learning_rates_tuned_for_one_side_only(tmp_path):
     assert found["tuned"].startswith(
         "Adam has learning rate 0.003 instead of 0.0001, while SGD is as in the"
     )
+    alike = tuned | {"optimizers.adamw.learning_rate": 0.003}
+    three = dataclasses.replace(both, optimizers=("sgd", "adam", "adamw"), config=alike)
+    said = fired(tmp_path / "alike", three)["tuned"]
+    assert said.startswith("Adam and AdamW have learning rate 0.003 instead of 0.0001")
     every = tuned | {"optimizers.sgd.learning_rate": 0.05}
     assert fired(tmp_path / "two", dataclasses.replace(both, config=every)) == {}
     alone = dataclasses.replace(made.LARGE, config=every)
