@@ -23,6 +23,7 @@ from aljax.report.tables import Table, write_csv
 # Further settings show their main figure only, to keep a page readable and small.
 _WHOLE_SETTINGS = 3
 _LONG = 14  # lines of a table that is not folded
+_OURS = "– aljax report</title>"
 _LINKED = re.compile(r'href="((?:figures|tables|sheets)/[\w-]+\.\w+)"')
 
 
@@ -81,9 +82,8 @@ def write_page(report: Report, out: Path) -> Path:
         the path of the page.
     """
     page = out / "index.html"
-    if page.exists():
-        for name in _LINKED.findall(page.read_text(encoding="utf-8")):
-            (out / name).unlink(missing_ok=True)
+    for name in _former(page):
+        (out / name).unlink(missing_ok=True)
     for folder in ("figures", "tables", "sheets"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     for table in report.tables:
@@ -109,6 +109,14 @@ def write_page(report: Report, out: Path) -> Path:
     )
     page.write_text(text, encoding="utf-8")
     return page
+
+
+def _former(page: Path) -> list[str]:
+    """The files that a page links which is there; none if it is not one of aljax."""
+    if not page.exists():
+        return []
+    text = page.read_text(encoding="utf-8", errors="replace")
+    return _LINKED.findall(text) if _OURS in text else []
 
 
 def _environment() -> Environment:

@@ -147,6 +147,17 @@ def test_files_of_a_former_page_go_and_a_users_own_stay(tmp_path):
     assert former - set(out.glob("*/*"))
 
 
+def test_files_of_another_page_stay(tmp_path):
+    """Of which not even the encoding need be known."""
+    own = tmp_path / "report" / "figures" / "talk.png"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"mine")
+    page = tmp_path / "report" / "index.html"
+    page.write_bytes('<title>Café</title><a href="figures/talk.png">'.encode("latin-1"))
+    assert _write(tmp_path, replace(SMALL, strategies=("random",))) == page
+    assert own.read_bytes() == b"mine"
+
+
 def test_names_of_other_people_are_text(tmp_path):
     strategies = ("random", "<img src=x onerror=alert(1)>")
     grid = replace(SMALL, classes=ODD, strategies=strategies, optimizers=("sgd",))
