@@ -46,7 +46,7 @@ def _kernels(platform: str) -> str | None:
     if missing:
         return f"none: {missing}"
     tiles = kernels.tiles()
-    known = {"off": "", "on": ", AMX for bfloat16"}
+    known = {"off": "", "on": ", AMX for bfloat16", "avx512": ", AVX-512 for bfloat16"}
     return kernels.SOURCE.name + known.get(tiles, f", AMX {tiles}")
 
 

@@ -6,8 +6,8 @@
 // number of threads gives the same bits.
 //
 // Images are [B, H, W, C], of float32 or bfloat16, kernels [S, S, C, F] of float32, which
-// all is computed in, though AMX rounds what it multiplies. C and F are multiples of WHOLE,
-// but for the C of a layer and of its kernel's gradient.
+// all is computed in, though direct_amx.h rounds what is multiplied. C and F are multiples
+// of WHOLE, but for the C of a layer and of its kernel's gradient.
 
 #include <optional>
 
@@ -16,6 +16,14 @@
 #include "direct_tiles.h"
 
 namespace {
+
+// Whether direct_amx.h computes a layer of images of type T. Winograd's algorithm saves more
+// than products of pairs by AVX-512 do.
+template <typename T>
+bool by_amx(int64_t S, int64_t stride, int64_t C, int64_t F) {
+  if (!std::is_same_v<T, Bfloat16> || C % DEEP || F % DEEP) return false;
+  return ALJAX_AMX == 2 ? !by_tiles(S, stride, C) : ALJAX_AMX;
+}
 
 template <typename T>
 ffi::Error layer(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
@@ -49,7 +57,7 @@ ffi::Error layer(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
     if (!measured || mask.typed_data()[image] == 0) return;
     of_image[image] = moments(to, high, wide, F);
   };
-  if (by_amx<T>(x.C, F)) {
+  if (by_amx<T>(S, stride, x.C, F)) {
     const Framed framed{Frame::around(x.H, x.W, S / 2), x.H, x.W};
     const Numbers weights = packed_pairs(pool, kernel.typed_data(), S * S, x.C, F);
     convolve_amx(pool, x.B, high * wide, framed, x.C, F, {grid_of(high, wide, S, stride)},
@@ -122,7 +130,7 @@ ffi::Error input_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Images
   auto met = [&](int64_t to, int64_t k) {
     return (to - border + k + border * stride) / stride;
   };
-  if (by_amx<T>(C, F)) {
+  if (by_amx<T>(S, stride, C, F)) {
     const Framed framed{Frame::around(pull.high, pull.wide, border), pull.high, pull.wide};
     const Numbers weights = packed_pairs(pool, swapped.data(), S * S, F, C);
     std::vector<Grid> grids;
@@ -187,7 +195,7 @@ ffi::Error kernel_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Image
   const Pending<T> x(y, norm, rest, rest_norm);
   const int64_t S = dkernel->dimensions()[0], F = dkernel->dimensions()[3], C = x.C;
   const Pulled<T> pull(g, out, through, mask);
-  const bool amx = by_amx<T>(C, F);
+  const bool amx = by_amx<T>(S, stride, C, F);
   if (!amx && by_tiles(S, stride, C)) {
     tiles_kernel_gradient(
         pool, x.B, pull.high, pull.wide, C, F, dkernel->typed_data(),
@@ -271,4 +279,4 @@ ffi::Error kernel_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Image
 DEFINE_KERNELS(float, float32);
 DEFINE_KERNELS(Bfloat16, bfloat16);
 
-extern "C" const int aljax_amx = TILES;
+extern "C" const int aljax_amx = ALJAX_AMX;

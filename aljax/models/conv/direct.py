@@ -3,7 +3,7 @@
 XLA takes long to compile what surrounds a convolution, and its products of matrices
 leave much of a core idle. Here a layer of `fused.py` is one call, and so is each of its
 gradients. They read and write images of float32 or bfloat16 and compute in float32;
-where a processor has AMX, what is multiplied is rounded to the precision of the images.
+where a processor multiplies bfloat16, what it multiplies is rounded to that, too.
 They are compiled when first wanted; where there is no compiler, and for what they do
 not take, there are the products of `methods.py`.
 """

@@ -1,4 +1,4 @@
-// Convolutions of bfloat16 images in the tiles of direct_tile_registers.h. What is
+// Convolutions of bfloat16 images by the tiles of direct_tile_registers.h. What is
 // multiplied is rounded to bfloat16 first, sums are of float32.
 //
 // The 16 rows of a tile are pixels in a row of an image or, where these are not a multiple
@@ -126,36 +126,16 @@ void multiply(const Bfloat16* one, const Bfloat16* two, int64_t bytes, int64_t c
               int64_t between, const std::vector<Alike::Shift>& shifts,
               const Bfloat16* weights, int64_t taps, int64_t C, float* sums, bool more) {
   const int64_t next = taps * C * ROWS;  // where the weights of 16 more outputs begin
-  float* low = sums + ROWS * DEEP;
-  if (more) {
-    TILE_LOAD(0, sums, 4 * DEEP);
-    TILE_LOAD(1, sums + ROWS, 4 * DEEP);
-    TILE_LOAD(2, low, 4 * DEEP);
-    TILE_LOAD(3, low + ROWS, 4 * DEEP);
-  } else {
-    TILE_ZERO(0);
-    TILE_ZERO(1);
-    TILE_ZERO(2);
-    TILE_ZERO(3);
-  }
+  Sums found;
+  more ? found.load(sums, DEEP) : found.clear();
   for (int64_t c = 0; c < channels; c += DEEP, one += between, two += between) {
     for (const Alike::Shift& shift : shifts) {
       const int64_t from = shift.places * DEEP;
       const Bfloat16* of_tap = weights + (shift.tap * C + c) * ROWS;
-      TILE_LOAD(4, one + from, bytes);
-      TILE_LOAD(6, of_tap, 64);
-      TILE_LOAD(7, of_tap + next, 64);
-      TILE_DOT(0, 4, 6);
-      TILE_DOT(1, 4, 7);
-      TILE_LOAD(5, two + from, bytes);
-      TILE_DOT(2, 5, 6);
-      TILE_DOT(3, 5, 7);
+      found.add({one + from, two + from, bytes}, {of_tap, of_tap + next, LINE});
     }
   }
-  TILE_STORE(0, sums, 4 * DEEP);
-  TILE_STORE(1, sums + ROWS, 4 * DEEP);
-  TILE_STORE(2, low, 4 * DEEP);
-  TILE_STORE(3, low + ROWS, 4 * DEEP);
+  found.store(sums, DEEP);
 }
 
 // Convolves images by grids; see convolve_tiles for read, place and done. pixels: of a

@@ -110,27 +110,14 @@ class KernelSums {
       for (size_t t = 0; t < taps_.size(); ++t) {
         const size_t stop = std::min(first + MEETINGS, taps_[t].size());
         if (first >= stop) continue;
-        float *upper = sums + t * C_ * F_, *lower = upper + ROWS * F_;
-        TILE_LOAD(0, upper, 4 * F_);
-        TILE_LOAD(1, upper + ROWS, 4 * F_);
-        TILE_LOAD(2, lower, 4 * F_);
-        TILE_LOAD(3, lower + ROWS, 4 * F_);
+        Sums found;
+        found.load(sums + t * C_ * F_, F_);
         for (size_t k = first; k < stop; ++k) {
           const Bfloat16* seen = x + taps_[t][k].value;
           const uint32_t* met = g + taps_[t][k].pulled;
-          TILE_LOAD(4, seen, 2 * step);
-          TILE_LOAD(6, met, 4 * F_);
-          TILE_LOAD(7, met + ROWS, 4 * F_);
-          TILE_DOT(0, 4, 6);
-          TILE_DOT(1, 4, 7);
-          TILE_LOAD(5, seen + ROWS * step, 2 * step);
-          TILE_DOT(2, 5, 6);
-          TILE_DOT(3, 5, 7);
+          found.add({seen, seen + ROWS * step, 2 * step}, {met, met + ROWS, 4 * F_});
         }
-        TILE_STORE(0, upper, 4 * F_);
-        TILE_STORE(1, upper + ROWS, 4 * F_);
-        TILE_STORE(2, lower, 4 * F_);
-        TILE_STORE(3, lower + ROWS, 4 * F_);
+        found.store(sums + t * C_ * F_, F_);
       }
     }
   }

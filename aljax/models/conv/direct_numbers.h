@@ -44,6 +44,9 @@ Lanes load(const Bfloat16* p) {
 }
 
 Halves rounded(Lanes x) {  // to the nearest, of two the even one; NaN stays
+#if defined(__AVX512BF16__)
+  return (Halves)_mm512_cvtneps_pbh((__m512)x);
+#endif
   const Bits bits = (Bits)x, nearest = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
   const Bits upper = x == x ? nearest : bits >> 16 | 64;
   return __builtin_convertvector(upper, Halves);

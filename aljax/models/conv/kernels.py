@@ -34,11 +34,15 @@ OPTIONS = (
 COMPILE_SECONDS = 120  # after which a compiler is given up
 FOLDER = "~/.cache/aljax/kernels"
 SWITCH = "ALJAX_KERNELS"  # off: matrix products
-# on: products of bfloat16 in the tiles of Intel's AMX; emulated: the same without them.
-# Where it is not set: on, if the processor, Linux and the compiler know them.
+# on: products of bfloat16 in the tiles of Intel's AMX; avx512, emulated: by AVX-512 or
+# plain C++ as if in them. Where it is not set: the first of on, avx512 and off that the
+# processor, Linux and the compiler know. In C++ each is its number.
 AMX = "ALJAX_AMX"
-_TILES = {"off": (), "on": ("-DALJAX_AMX",)}
-_TILES["emulated"] = (*_TILES["on"], "-DALJAX_EMULATED")
+_TILES = ("off", "on", "avx512", "emulated")
+_NEEDED = {
+    "on": "AMX with bfloat16, or Linux does not let this process use it",
+    "avx512": "AVX-512 with bfloat16",
+}
 _REQUEST_PERMISSION, _TILE_DATA = 0x1023, 18  # arch_prctl(2) of Linux
 
 
@@ -69,29 +73,29 @@ def _chosen(switch: str, choices: Iterable[str]) -> str | None:
 
 
 def tiles() -> str:
-    """Whether these kernels use AMX for bfloat16: "off", "on" or "emulated".
+    """What computes products of bfloat16 in these kernels: one of `_TILES`.
 
     Raises:
         OSError, subprocess.SubprocessError: there are no kernels; see `missing`.
         ValueError: they shall, and this processor or its kernel does not let them.
     """
-    return list(_TILES)[ctypes.c_int.in_dll(_library(), "aljax_amx").value]
+    return _TILES[ctypes.c_int.in_dll(_library(), "aljax_amx").value]
 
 
 def unused_tiles() -> bool:
-    """Whether there is AMX, wanted, that the compiler does not know."""
-    return AMX not in os.environ and _has_tiles() and tiles() == "off"
+    """Whether the compiler does not know what this processor has, and shall use."""
+    return tiles() != _wanted_tiles()[0]
 
 
 def _wanted_tiles() -> list[str]:
     """Of `_TILES`, what to try, the best first; Linux has been asked for AMX."""
     chosen = _chosen(AMX, _TILES)
+    there = {"on": _has_tiles(), "avx512": "avx512_bf16" in _flags().split()}
     if chosen is None:
-        return ["on", "off"] if _has_tiles() else ["off"]
-    if chosen == "on" and not _has_tiles():
+        return [name for name in there if there[name]] + ["off"]
+    if not there.get(chosen, True):
         raise ValueError(
-            f"{AMX}=on: this processor has no AMX with bfloat16, or Linux does not let "
-            f"this process use it; unset {AMX}."
+            f"{AMX}={chosen}: this processor has no {_NEEDED[chosen]}; unset {AMX}."
         )
     return [chosen]
 
@@ -111,13 +115,13 @@ def _library() -> ctypes.CDLL:
     *better, last = _wanted_tiles()
     for choice in better:
         with contextlib.suppress(OSError, subprocess.SubprocessError):
-            return _compiled(_TILES[choice])
-    return _compiled(_TILES[last])
+            return _compiled(choice)
+    return _compiled(last)
 
 
-def _compiled(more_options: tuple[str, ...]) -> ctypes.CDLL:
-    """What was compiled with these, too, now or earlier."""
-    options = (*OPTIONS, *more_options)
+def _compiled(choice: str) -> ctypes.CDLL:
+    """What was compiled with one of `_TILES`, now or earlier."""
+    options = (*OPTIONS, f"-D{AMX}={_TILES.index(choice)}")
     c_api = Path(jax.ffi.include_dir(), "xla/ffi/api/c_api.h")
     files = SOURCE, *INCLUDED, c_api
     made_of = b"".join(file.read_bytes() for file in files)

@@ -1,6 +1,6 @@
 """Products in the tiles of AMX, or as if in them, are those of rounded numbers.
 
-Where a processor has none, of a process of its own, which `test_kernels.py` begins.
+Where none are used here, in a process of its own, which `test_kernels.py` begins.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from tests.models.conv.test_direct import (
 
 pytestmark = pytest.mark.skipif(
     bool(kernels.missing()) or kernels.tiles() == "off",
-    reason="no AMX here; test_kernels.py begins a process that emulates it",
+    reason="no tiles here; test_kernels.py begins a process that emulates them",
 )
 SHAPES = [(32, 32, 32, 32), (7, 9, 32, 64), (3, 48, 96, 64), (5, 1, 64, 32)]
 CASES = [

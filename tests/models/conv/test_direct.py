@@ -87,7 +87,8 @@ def widened(tree):
 def test_bfloat16_is_rounded_once(case):
     """All else is what float32 computes from the same numbers."""
     size, stride, high, wide, c, f, kind, keep, masked = case
-    if kernels.tiles() != "off" and c % 32 == f % 32 == 0:
+    in_float32 = kernels.tiles() == "avx512" and (size, stride) == (3, 1)
+    if kernels.tiles() != "off" and c % 32 == f % 32 == 0 and not in_float32:
         pytest.skip("tiles of AMX round what they multiply, too: test_amx.py")
     random = np.random.default_rng(0)
     x = rounded(images(random, kind, 3, high, wide, c))

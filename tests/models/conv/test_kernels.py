@@ -28,7 +28,7 @@ def said(home, **environment) -> tuple[str, bool]:
 
 
 def everything_said(home, **environment) -> tuple[str, bool, str]:
-    """And whether these use AMX."""
+    """And what computes products of bfloat16, or that better could."""
     known = {
         name: value
         for name, value in os.environ.items()
@@ -96,36 +96,55 @@ def test_the_switch(tmp_path):
         said(tmp_path, ALJAX_KERNELS="maybe")
 
 
+def tiles_here():
+    """What can compute tiles, the best first."""
+    dots = "avx512_bf16" in kernels._flags().split()
+    return ["on"] * kernels._has_tiles() + ["avx512"] * dots + ["off", "emulated"]
+
+
 def test_what_is_compiled_is_found_without_a_compiler():
     if kernels.missing():
         pytest.skip(kernels.missing())
-    usual = "on" if kernels._has_tiles() else "off"
     found = everything_said(Path.home(), CXX="no-such-compiler")
-    assert found == ("", True, usual)
+    assert found == ("", True, tiles_here()[0])
 
 
 def test_a_compiler_that_does_not_know_tiles(tmp_path):
-    if kernels.missing() or not kernels._has_tiles():
-        pytest.skip(kernels.missing() or "this processor has no AMX")
+    if kernels.missing() or tiles_here()[0] == "off":
+        pytest.skip(kernels.missing() or "this processor has no products of bfloat16")
     cxx = os.environ.get("CXX", "c++")
-    old = compiler(tmp_path, f'exec {cxx} "$@" -U__AMX_BF16__')
+    unknown = "-U__AMX_BF16__ -U__AVX512BF16__"
+    old = compiler(tmp_path, f'exec {cxx} "$@" {unknown}')
     assert everything_said(tmp_path, CXX=old) == ("", True, "off unused")
-    missing, _, _ = everything_said(tmp_path, CXX=old, ALJAX_AMX="on")
-    assert "does not know the AMX" in missing
+    assert everything_said(tmp_path, CXX=old, ALJAX_AMX="off") == ("", True, "off")
+    missing, _, _ = everything_said(tmp_path, CXX=old, ALJAX_AMX=tiles_here()[0])
+    assert "does not know" in missing
 
 
-def test_tiles(tmp_path):
-    """Of a process of its own, as if this machine had them, whether it has or not."""
+def test_a_choice_of_tiles(tmp_path):
     if kernels.missing():
         pytest.skip(kernels.missing())
-    with pytest.raises(AssertionError, match="choose off or on or emulated"):
+    with pytest.raises(AssertionError, match="choose off or on or avx512 or emulated"):
         said(tmp_path, ALJAX_AMX="maybe")
-    if not kernels._has_tiles():
-        with pytest.raises(AssertionError, match="no AMX with bfloat16"):
-            said(tmp_path, ALJAX_AMX="on")
+    for choice, words in ("on", "no AMX with"), ("avx512", "no AVX-512 with"):
+        if choice in tiles_here():
+            continue
+        with pytest.raises(AssertionError, match=f"{words} bfloat16"):
+            said(tmp_path, ALJAX_AMX=choice)
+
+
+@pytest.mark.parametrize("choice", ["avx512", "emulated"])
+def test_tiles(choice):
+    """In a process of its own; plain C++ computes as if this machine had them."""
+    if kernels.missing():
+        pytest.skip(kernels.missing())
+    if choice not in tiles_here():
+        pytest.skip("this processor has no AVX-512 with bfloat16")
+    if choice == kernels.tiles():
+        pytest.skip("test_amx.py tests them in this process")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-rs", "tests/models/conv/test_amx.py"],
-        env=os.environ | {"ALJAX_AMX": "emulated"},
+        env=os.environ | {"ALJAX_AMX": choice},
         capture_output=True,
         text=True,
     )
