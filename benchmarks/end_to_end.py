@@ -23,7 +23,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from process import call, printed
+from process import TORCH_ENVIRONMENT, call, printed
 from throughput import MODELS, TORCH_DEVICES, positive, some_of
 
 HERE = Path(__file__).parent
@@ -105,7 +105,7 @@ def run_torch(side: str, experiment: dict, device: str, folder: Path) -> dict:
     environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor")}
     manner = "authors" if side == "torch_authors" else "tuned"
     if manner == "tuned":
-        environment["THP_MEM_ALLOC_ENABLE"] = "1"
+        environment |= TORCH_ENVIRONMENT
     compiled = side == "torch_compiled"
     asked = {"side": manner, "compile": compiled, "device": device}
     wanted = json.dumps(experiment | asked)

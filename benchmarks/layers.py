@@ -19,13 +19,13 @@ from typing import NamedTuple
 
 from end_to_end import cores
 from overhead import seconds
-from process import call
+from process import TORCH_ENVIRONMENT, call
 from throughput import MODELS, positive
 
 from aljax.machine import allocator
 
-# PyTorch's own switch for huge pages; aljax sets what it wants itself.
-ENVIRONMENT = {"aljax": {}, "torch": {"THP_MEM_ALLOC_ENABLE": "1"}}
+# aljax sets what it wants itself.
+ENVIRONMENT = {"aljax": {}, "torch": TORCH_ENVIRONMENT}
 SIDES = tuple(ENVIRONMENT)
 
 

@@ -2,10 +2,19 @@
 
 import contextlib
 import json
+import os
 import resource
 import subprocess
 import sys
 
+from aljax.machine.allocator import tunables
+
+# What tuned PyTorch has before its process starts: huge pages, and memory kept for the
+# next array. The aljax command sets glibc so for itself.
+TORCH_ENVIRONMENT = {
+    "THP_MEM_ALLOC_ENABLE": "1",
+    "GLIBC_TUNABLES": tunables(os.environ.get("GLIBC_TUNABLES", "")),
+}
 LAST_SECONDS = 20.0  # for a process that was asked to stop, to save what it has
 
 

@@ -2,8 +2,9 @@
 
 Two manners. `authors`: eager, NCHW, a DataLoader that augments image by image. `tuned`:
 all images as one uint8 tensor on the device, batched augmentation, channels_last, huge
-pages, large scoring batches, fused optimizers, mixed precision with bfloat16,
-`torch.compile` on request; on CUDA also TF32, cudnn.benchmark and max-autotune.
+pages and glibc's settings of the aljax command, large scoring batches, fused
+optimizers, mixed precision with bfloat16, `torch.compile` on request; on CUDA also
+TF32, cudnn.benchmark and max-autotune.
 
     python benchmarks/torch_baseline.py --side=tuned --model=resnet18 --phase=train
 
@@ -23,7 +24,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from process import peak_resident_bytes
+from process import TORCH_ENVIRONMENT, peak_resident_bytes
 from torch.utils.data import DataLoader
 from torch_network import (
     DEPTHS,
@@ -34,8 +35,6 @@ from torch_network import (
     joint_loss,
 )
 
-# Must be in the environment before the process starts; tuned side only.
-ENVIRONMENT = {"THP_MEM_ALLOC_ENABLE": "1"}
 WARM = 2  # passes: the second call of a compiled network is slow, too
 
 
@@ -268,7 +267,7 @@ def measure(settings: Settings, phase: str, images: int, rounds: int) -> dict:
 
 def environment() -> dict[str, str | None]:
     """The variables that the tuned side sets, as this process has them."""
-    return {name: os.environ.get(name) for name in ENVIRONMENT}
+    return {name: os.environ.get(name) for name in TORCH_ENVIRONMENT}
 
 
 def main() -> None:
@@ -288,9 +287,10 @@ def main() -> None:
             )
     flags = vars(parser.parse_args())
     settings = Settings(**{f.name: flags[f.name] for f in fields(Settings)})
-    if settings.tuned and any(environment()[k] != v for k, v in ENVIRONMENT.items()):
+    if settings.tuned and environment() != TORCH_ENVIRONMENT:
         # The allocator reads it once, when the process starts.
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | ENVIRONMENT)
+        again = os.environ | TORCH_ENVIRONMENT
+        os.execve(sys.executable, [sys.executable, *sys.argv], again)
     torch.set_num_threads(flags["threads"] or os.cpu_count())
     row = measure(settings, flags["phase"], flags["images"], flags["rounds"])
     print(json.dumps(row))
