@@ -86,8 +86,8 @@ def time_calls(run, calls: int) -> float:
     return statistics.median(seconds(run) for _ in range(calls))
 
 
-def aljax_layer(layer: Layer, calls: int) -> float:
-    """Seconds that aljax takes for a layer."""
+def aljax_layer(layer: Layer, precision: str, calls: int) -> float:
+    """Seconds that aljax takes for a layer of images of a precision."""
     import jax
     import jax.numpy as jnp
 
@@ -96,8 +96,8 @@ def aljax_layer(layer: Layer, calls: int) -> float:
     from aljax.models.norm import Affine
 
     shape = (layer.batch, layer.side, layer.side, layer.inputs)
-    x, norm = jnp.ones(shape), Affine(*jnp.ones((3, layer.inputs)))
-    rest = jnp.ones(shape) if "shortcut" in layer.before else None
+    x, norm = jnp.ones(shape, precision), Affine(*jnp.ones((3, layer.inputs)))
+    rest = jnp.ones(shape, precision) if "shortcut" in layer.before else None
     given = x if layer.before == "nothing" else module.Pending(x, norm, rest)
     kernel = jnp.ones((layer.size, layer.size, layer.inputs, layer.outputs))
     run = machine.spmd(
@@ -111,18 +111,19 @@ def aljax_layer(layer: Layer, calls: int) -> float:
     return time_calls(lambda: jax.block_until_ready(run(given, kernel)), calls)
 
 
-def torch_layer(layer: Layer, calls: int) -> float:
-    """Seconds that PyTorch takes for a layer."""
+def torch_layer(layer: Layer, precision: str, calls: int) -> float:
+    """Seconds that PyTorch takes for a layer, its kernel of the same precision."""
     import torch
     import torch.nn.functional as F
 
     where = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = getattr(torch, precision)
     shape = (layer.batch, layer.inputs, layer.side, layer.side)
     kernel = torch.ones(layer.outputs, layer.inputs, layer.size, layer.size)
     rest = torch.ones(shape) if "shortcut" in layer.before else None
     given = [torch.ones(shape), kernel, rest]
     x, kernel, rest = (
-        t if t is None else t.to(where, memory_format=torch.channels_last)
+        t if t is None else t.to(where, dtype, memory_format=torch.channels_last)
         for t in given
     )
     statistic = torch.ones(layer.inputs, device=where)
@@ -143,16 +144,17 @@ def torch_layer(layer: Layer, calls: int) -> float:
 def measure_side(flags: argparse.Namespace) -> dict:
     """Times every layer on one side, in this process."""
     found = [Layer(*fields) for fields in json.loads(flags.layers)]
+    how = flags.precision, flags.calls
     if flags.side == "torch":
         import torch
 
         torch.set_num_threads(cores())
-        return {"seconds": [torch_layer(layer, flags.calls) for layer in found]}
+        return {"seconds": [torch_layer(layer, *how) for layer in found]}
     from aljax.machine import devices as machine
     from aljax.runs.provenance import provenance
 
     machine.use_compile_cache(flags.compile_cache_dir)
-    times = [aljax_layer(layer, flags.calls) for layer in found]
+    times = [aljax_layer(layer, *how) for layer in found]
     return {"seconds": times, "about": provenance()}
 
 
@@ -181,6 +183,9 @@ def parse() -> argparse.Namespace:
     counts = {"width": 64, "batch_size": 512, "calls": 7, "rounds": 3}
     for name, default in counts.items():
         parser.add_argument(f"--{name}", type=positive, default=default)
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default="float32"
+    )
     parser.add_argument("--compile_cache_dir", default="~/.cache/aljax/programs")
     parser.add_argument("--json", type=Path, default=Path("layers.json"))
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
@@ -197,7 +202,8 @@ def main() -> None:
         return
     found = layers(flags.model, flags.width, flags.batch_size)
     line = [sys.executable, __file__, f"--layers={json.dumps(list(found))}"]
-    line += [f"--calls={flags.calls}", f"--compile_cache_dir={flags.compile_cache_dir}"]
+    line += [f"--precision={flags.precision}", f"--calls={flags.calls}"]
+    line += [f"--compile_cache_dir={flags.compile_cache_dir}"]
     rounds = []
     for number in range(flags.rounds):
         print(f"round {number + 1}/{flags.rounds}", file=sys.stderr)

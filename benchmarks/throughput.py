@@ -4,10 +4,11 @@
 
 Three sides do the same work on the same images: aljax; PyTorch as tuned as it gets
 (channels_last, huge pages and glibc's settings of the aljax command, all cores, and the
-faster of with and without `torch.compile`; --no-torch_compile leaves that out where there is no C++ compiler); and
-PyTorch as the study's authors ran it (eager, NCHW, a DataLoader). Each measurement is a
-process of its own that warms up first; each round goes through all sides in turn, and
-ratios are taken within a round. The JSON is written after every round.
+faster of with and without `torch.compile`; --no-torch_compile leaves that out where
+there is no C++ compiler); and PyTorch as the study's authors ran it (eager, NCHW, a
+DataLoader). Each measurement is a process of its own that warms up first; each round
+goes through all sides in turn, and ratios are taken within a round. The JSON is written
+after every round.
 
 Peak memory is the device's where it tells, else the resident set of the process.
 The compile cache starts empty: `compile_seconds` is the largest of all rounds, the
