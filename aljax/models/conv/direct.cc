@@ -51,7 +51,8 @@ ffi::Error layer(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
   auto results = [&](int64_t image, int64_t n) {
     return room_for(out->typed_data() + image * size, n);
   };
-  auto done = [&](int64_t image, const float* result) {
+  auto there = [&](int64_t image, int64_t) { return out->typed_data() + image * size; };
+  auto done = [&](int64_t image, const auto* result) {
     T* to = out->typed_data() + image * size;
     deliver(result, size, to, past);
     if (!measured || mask.typed_data()[image] == 0) return;
@@ -61,7 +62,7 @@ ffi::Error layer(ffi::ThreadPool pool, Images<T> y, Floats norm, Images<T> rest,
     const Framed framed{Frame::around(x.H, x.W, S / 2), x.H, x.W};
     const Numbers weights = packed_pairs(pool, kernel.typed_data(), S * S, x.C, F);
     convolve_amx(pool, x.B, high * wide, framed, x.C, F, {grid_of(high, wide, S, stride)},
-                 S * S, weights, read, results, done);
+                 S * S, weights, read, there, past, done);
   } else if (by_tiles(S, stride, x.C)) {
     const KernelPoints points = kernel_points(pool, kernel.typed_data(), x.C, F);
     convolve_tiles(pool, x.B, high, wide, x.C, F, points, past_there, read, results,
@@ -146,7 +147,7 @@ ffi::Error input_gradient(ffi::ThreadPool pool, Images<T> y, Floats norm, Images
       }
     }
     convolve_amx(pool, x.B, x.H * x.W, framed, F, C, grids, S * S, weights, read, results,
-                 done);
+                 false, done);
   } else if (by_tiles(S, stride, C)) {
     const KernelPoints points = kernel_points(pool, swapped.data(), F, C);
     convolve_tiles(pool, x.B, x.H, x.W, F, C, points, false, read, results, done);

@@ -126,24 +126,22 @@ void multiply(const Bfloat16* one, const Bfloat16* two, int64_t bytes, int64_t c
               int64_t between, const std::vector<Alike::Shift>& shifts,
               const Bfloat16* weights, int64_t taps, int64_t C, float* sums, bool more) {
   const int64_t next = taps * C * ROWS;  // where the weights of 16 more outputs begin
-  Sums found;
-  more ? found.load(sums, DEEP) : found.clear();
-  for (int64_t c = 0; c < channels; c += DEEP, one += between, two += between) {
-    for (const Alike::Shift& shift : shifts) {
-      const int64_t from = shift.places * DEEP;
-      const Bfloat16* of_tap = weights + (shift.tap * C + c) * ROWS;
-      found.add({one + from, two + from, bytes}, {of_tap, of_tap + next, LINE});
-    }
-  }
-  found.store(sums, DEEP);
+  const int64_t many = shifts.size();
+  add_products(sums, DEEP, more, channels / DEEP * many, [&](int64_t k) {
+    const int64_t block = k / many;
+    const Alike::Shift& shift = shifts[k % many];
+    const int64_t from = block * between + shift.places * DEEP;
+    const Bfloat16* of_tap = weights + (shift.tap * C + block * DEEP) * ROWS;
+    return Factors{one + from, two + from, bytes, of_tap, of_tap + next, LINE};
+  });
 }
 
 // Convolves images by grids; see convolve_tiles for read, place and done. pixels: of a
-// result.
+// result; past: whether results go past the cache.
 template <typename Read, typename Place, typename Done>
 void convolve_amx(ffi::ThreadPool& pool, int64_t B, int64_t pixels, const Framed& framed,
                   int64_t C, int64_t F, const std::vector<Grid>& grids, int64_t taps,
-                  const Numbers& weights, Read read, Place place, Done done) {
+                  const Numbers& weights, Read read, Place place, bool past, Done done) {
   const Cut cut(grids, framed);
   const bool alone = cut.images == 1;
   const int64_t places = framed.pixels() * cut.images, row = alone ? grids[0].step : 1;
@@ -166,7 +164,7 @@ void convolve_amx(ffi::ThreadPool& pool, int64_t B, int64_t pixels, const Framed
     const TileRegisters set_up;
     settle();
     float* sums = of_tiles.room(cut.tiles * ROWS * DEEP);
-    float* result = place(first, some * pixels * F);
+    auto* result = place(first, some * pixels * F);
     const auto* packed = reinterpret_cast<const Bfloat16*>(weights.data());
     for (int64_t f = 0; f < F; f += DEEP, packed += DEEP * taps * C) {
       for (int64_t unit = 0; unit < units; ++unit) {
@@ -187,9 +185,9 @@ void convolve_amx(ffi::ThreadPool& pool, int64_t B, int64_t pixels, const Framed
         const float* from = sums;
         for (const Alike& alike : cut.parts) {
           for (const Alike::Start& tile : alike.tiles) {
-            float* to = result + (unit * cut.images * pixels + tile.pixel) * F + f;
+            auto* to = result + (unit * cut.images * pixels + tile.pixel) * F + f;
             for (int64_t p = 0; p < rows; ++p, to += apart) {
-              std::copy_n(from + p * DEEP, DEEP, to);
+              copy(from + p * DEEP, DEEP, to, past);
             }
             from += ROWS * DEEP;
           }

@@ -110,14 +110,11 @@ class KernelSums {
       for (size_t t = 0; t < taps_.size(); ++t) {
         const size_t stop = std::min(first + MEETINGS, taps_[t].size());
         if (first >= stop) continue;
-        Sums found;
-        found.load(sums + t * C_ * F_, F_);
-        for (size_t k = first; k < stop; ++k) {
-          const Bfloat16* seen = x + taps_[t][k].value;
-          const uint32_t* met = g + taps_[t][k].pulled;
-          found.add({seen, seen + ROWS * step, 2 * step}, {met, met + ROWS, 4 * F_});
-        }
-        found.store(sums + t * C_ * F_, F_);
+        add_products(sums + t * C_ * F_, F_, true, stop - first, [&](int64_t k) {
+          const Bfloat16* seen = x + taps_[t][first + k].value;
+          const uint32_t* met = g + taps_[t][first + k].pulled;
+          return Factors{seen, seen + ROWS * step, 2 * step, met, met + ROWS, 4 * F_};
+        });
       }
     }
   }

@@ -144,10 +144,10 @@ float* room_for(T* to, int64_t n) {
   return own.room(n);
 }
 
-// Takes them there.
-template <typename T>
-void deliver(const float* from, int64_t n, T* to, bool past = false) {
-  if constexpr (!IN_PLACE<T>) copy(from, n, to, past);
+// Takes them there, if they are not.
+template <typename From, typename To>
+void deliver(const From* from, int64_t n, To* to, bool past = false) {
+  if constexpr (!std::is_same_v<From, To>) copy(from, n, to, past);
 }
 
 }  // namespace

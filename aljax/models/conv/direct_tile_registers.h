@@ -1,6 +1,6 @@
-// Sums of products of bfloat16, by the tiles of Intel's AMX: eight registers of 16 rows of
-// 64 bytes, and an instruction that adds to 16 × 16 sums of float32 products of 16 × 32 by
-// 32 × 16 numbers of bfloat16, the second in pairs: [16 pairs][16][2].
+// Sums of products of bfloat16, as the tiles of Intel's AMX add them up: eight registers of
+// 16 rows of 64 bytes, and an instruction that adds to 16 × 16 sums of float32 products of
+// 16 × 32 by 32 × 16 numbers of bfloat16, the second in pairs: [16 pairs][16][2].
 //
 // ALJAX_AMX says what computes them: 0 nothing, 1 AMX, 2 products of pairs by AVX-512, 3
 // plain C++. kernels.py chooses.
@@ -25,141 +25,124 @@ namespace {
 
 // Rows of a tile, or sums in one; channels that a tile of products takes at once.
 constexpr int64_t ROWS = 16, DEEP = 32;
-// Channels, and pairs of tiles, that are multiplied before the sums are put away: what is
-// read again then is in the cache still.
-constexpr int64_t AT_ONCE = 64;
+// Channels, and pairs of tiles, that are multiplied before the sums are put away: what AMX
+// reads again then is in the cache still. AVX-512 is slower, and waits less for others.
+constexpr int64_t AT_ONCE = ALJAX_AMX == 2 ? 4096 : 64;
 constexpr size_t MEETINGS = 8;
 
-// Two tiles of factors, whose rows begin so many bytes apart.
+#if ALJAX_AMX == 2
+// Sums of 16 products of pairs.
+struct PairSums {
+  __m512 sums;
+  void load(const float* from) { sums = _mm512_loadu_ps(from); }
+  void store(float* to) const { _mm512_storeu_ps(to, sums); }
+  void add(uint32_t pair, const void* pairs) {
+    sums = _mm512_dpbf16_ps(sums, (__m512bh)_mm512_set1_epi32(pair),
+                            (__m512bh)_mm512_loadu_si512(pairs));
+  }
+};
+#else
+struct PairSums {
+  float sums[ROWS];
+  void load(const float* from) { std::copy_n(from, ROWS, sums); }
+  void store(float* to) const { std::copy_n(sums, ROWS, to); }
+  void add(uint32_t pair, const void* pairs) {
+    auto number = [](uint32_t bits) {
+      float value;
+      std::memcpy(&value, &bits, 4);
+      return value;
+    };
+    for (int n = 0; n < ROWS; ++n) {
+      uint32_t other;
+      std::memcpy(&other, static_cast<const char*>(pairs) + 4 * n, 4);
+      sums[n] += number(pair << 16) * number(other << 16);
+      sums[n] += number(pair & 0xffff0000) * number(other & 0xffff0000);
+    }
+  }
+};
+#endif
+
+// What is multiplied at a time: rows [2 × 16][DEEP] by columns in pairs, [16][16][2] twice.
+// Rows of each begin so many bytes apart.
 struct Factors {
-  const void *first, *second;
-  int64_t bytes;
+  const Bfloat16 *upper, *lower;
+  int64_t of_row;
+  const void *left, *right;
+  int64_t of_pairs;
 };
 
+// Adds to DEEP × DEEP sums, whose rows begin `step` apart, or sets them: products of
+// factors(0) … factors(count - 1).
+template <typename Get>
+void add_products(float* sums, int64_t step, bool more, int64_t count, Get factors) {
 #if ALJAX_AMX == 1
-// DEEP × DEEP sums, in four tiles.
-class Sums {
- public:
-  void clear() {
+  float* low = sums + ROWS * step;
+  if (more) {
+    _tile_loadd(0, sums, 4 * step);
+    _tile_loadd(1, sums + ROWS, 4 * step);
+    _tile_loadd(2, low, 4 * step);
+    _tile_loadd(3, low + ROWS, 4 * step);
+  } else {
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
   }
-
-  void load(const float* upper, int64_t step) {
-    const float* lower = upper + ROWS * step;
-    _tile_loadd(0, upper, 4 * step);
-    _tile_loadd(1, upper + ROWS, 4 * step);
-    _tile_loadd(2, lower, 4 * step);
-    _tile_loadd(3, lower + ROWS, 4 * step);
-  }
-
-  void add(const Factors& rows, const Factors& pairs) {
-    _tile_loadd(4, rows.first, rows.bytes);
-    _tile_loadd(6, pairs.first, pairs.bytes);
-    _tile_loadd(7, pairs.second, pairs.bytes);
+  for (int64_t k = 0; k < count; ++k) {
+    const Factors now = factors(k);
+    _tile_loadd(4, now.upper, now.of_row);
+    _tile_loadd(6, now.left, now.of_pairs);
+    _tile_loadd(7, now.right, now.of_pairs);
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
-    _tile_loadd(5, rows.second, rows.bytes);
+    _tile_loadd(5, now.lower, now.of_row);
     _tile_dpbf16ps(2, 5, 6);
     _tile_dpbf16ps(3, 5, 7);
   }
-
-  void store(float* upper, int64_t step) const {
-    float* lower = upper + ROWS * step;
-    _tile_stored(0, upper, 4 * step);
-    _tile_stored(1, upper + ROWS, 4 * step);
-    _tile_stored(2, lower, 4 * step);
-    _tile_stored(3, lower + ROWS, 4 * step);
-  }
-};
+  _tile_stored(0, sums, 4 * step);
+  _tile_stored(1, sums + ROWS, 4 * step);
+  _tile_stored(2, low, 4 * step);
+  _tile_stored(3, low + ROWS, 4 * step);
 #else
-// The same in memory.
-class Sums {
- public:
-  void clear() { std::memset(sums_, 0, sizeof sums_); }
-
-  void load(const float* from, int64_t step) {
-    for (int m = 0; m < DEEP; ++m) std::copy_n(from + m * step, DEEP, sums_[m]);
-  }
-
-  void add(const Factors& rows, const Factors& pairs) {
-    for (int m = 0; m < ROWS; m += SOME) {
-      add_some(sums_ + m, part(rows.first, m, rows.bytes), rows.bytes, pairs);
-      add_some(sums_ + ROWS + m, part(rows.second, m, rows.bytes), rows.bytes, pairs);
-    }
-  }
-
-  void store(float* to, int64_t step) const {
-    for (int m = 0; m < DEEP; ++m) std::copy_n(sums_[m], DEEP, to + m * step);
-  }
-
- private:
-  static constexpr int SOME = 8;  // rows
-
-  // Row m, or one number of a row: two of bfloat16.
-  static const char* part(const void* from, int64_t m, int64_t bytes) {
-    return static_cast<const char*>(from) + m * bytes;
-  }
-
-  static uint32_t pair(const char* row, int i) {
-    uint32_t both;
-    std::memcpy(&both, row + 4 * i, 4);
-    return both;
-  }
-
-#if ALJAX_AMX == 2
-  static void add_some(float (*to)[DEEP], const char* row, int64_t bytes,
-                       const Factors& pairs) {
-    __m512 left[SOME], right[SOME];
+  auto at_byte = [](const void* from, int64_t byte) {
+    return static_cast<const char*>(from) + byte;
+  };
+  auto pair_at = [&](const void* from, int64_t byte) {
+    uint32_t pair;
+    std::memcpy(&pair, at_byte(from, byte), 4);
+    return pair;
+  };
+  constexpr int SOME = 8;  // rows whose sums fill 16 registers
+  for (int first = 0; first < DEEP; first += SOME, sums += SOME * step) {
+    PairSums found[SOME][2] = {};
 #pragma GCC unroll 8
-    for (int m = 0; m < SOME; ++m) {
-      left[m] = _mm512_load_ps(to[m]);
-      right[m] = _mm512_load_ps(to[m] + ROWS);
+    for (int m = 0; more && m < SOME; ++m) {
+      found[m][0].load(sums + m * step);
+      found[m][1].load(sums + m * step + ROWS);
     }
-    for (int i = 0; i < ROWS; ++i) {
-      const auto first = (__m512bh)_mm512_loadu_si512(part(pairs.first, i, pairs.bytes));
-      const auto second = (__m512bh)_mm512_loadu_si512(part(pairs.second, i, pairs.bytes));
-#pragma GCC unroll 8
-      for (int m = 0; m < SOME; ++m) {
-        const auto x = (__m512bh)_mm512_set1_epi32(pair(row + m * bytes, i));
-        left[m] = _mm512_dpbf16_ps(left[m], x, first);
-        right[m] = _mm512_dpbf16_ps(right[m], x, second);
-      }
-    }
-#pragma GCC unroll 8
-    for (int m = 0; m < SOME; ++m) {
-      _mm512_store_ps(to[m], left[m]);
-      _mm512_store_ps(to[m] + ROWS, right[m]);
-    }
-  }
-#else
-  static void add_some(float (*to)[DEEP], const char* row, int64_t bytes,
-                       const Factors& pairs) {
-    for (int m = 0; m < SOME; ++m) {
+    for (int64_t k = 0; k < count; ++k) {
+      const Factors now = factors(k);
+      const void* row = first < ROWS ? now.upper : now.lower;
+      row = at_byte(row, first % ROWS * now.of_row);
       for (int i = 0; i < ROWS; ++i) {
-        const uint32_t x = pair(row + m * bytes, i);
-        for (int n = 0; n < DEEP; ++n) {
-          const void* half = n < ROWS ? pairs.first : pairs.second;
-          const uint32_t y = pair(part(half, i, pairs.bytes), n % ROWS);
-          to[m][n] += number(x << 16) * number(y << 16);
-          to[m][n] += number(x & 0xffff0000) * number(y & 0xffff0000);
+        const void *left = at_byte(now.left, i * now.of_pairs);
+        const void *right = at_byte(now.right, i * now.of_pairs);
+#pragma GCC unroll 8
+        for (int m = 0; m < SOME; ++m) {
+          const uint32_t pair = pair_at(row, m * now.of_row + 4 * i);
+          found[m][0].add(pair, left);
+          found[m][1].add(pair, right);
         }
       }
     }
-  }
-
-  static float number(uint32_t bits) {
-    float value;
-    std::memcpy(&value, &bits, 4);
-    return value;
+#pragma GCC unroll 8
+    for (int m = 0; m < SOME; ++m) {
+      found[m][0].store(sums + m * step);
+      found[m][1].store(sums + m * step + ROWS);
+    }
   }
 #endif
-
-  alignas(LINE) float sums_[DEEP][DEEP];
-};
-#endif
+}
 
 // What was written before is in memory; compilers do not know that a tile reads it.
 void settle() { __asm__ volatile("" ::: "memory"); }
